@@ -1,0 +1,176 @@
+"""Does on Tradewind what was recorded of official Airflow, and prints how far the answers agree.
+
+`python tests/conformance/replay.py PROGRAM` runs every scenario; `--only DAG_ID …` some of them. The exit code is 0 when
+everything agrees but what `known_differences.json` names, with a reason each; a difference named there that no longer
+exists is an error, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import choices
+import parsed
+from normalise import Normaliser
+from record import FOLDER, RECORDED, bundles
+from runs import Recorder
+from scenarios import SCENARIOS, Scenario
+from tradewind import Tradewind
+
+KNOWN = json.loads((FOLDER / "known_differences.json").read_text())
+MOST_DIFFERENCES_SHOWN = 12
+
+
+def differences(expected, found, path: str = "") -> list[str]:
+    """Where two values differ, one line each."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        lines = []
+        for key in sorted(expected.keys() | found.keys()):
+            inner = f"{path}.{key}" if path else key
+            if key not in found:
+                lines.append(f"{inner}: missing, expected {shown(expected[key])}")
+            elif key not in expected:
+                lines.append(f"{inner}: not expected, found {shown(found[key])}")
+            else:
+                lines += differences(expected[key], found[key], inner)
+        return lines
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = enumerate(zip(expected, found, strict=True))
+        return [line for index, (one, other) in pairs for line in differences(one, other, f"{path}[{index}]")]
+    return [] if expected == found else [f"{path}: expected {shown(expected)}, found {shown(found)}"]
+
+
+def shown(value) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return text if len(text) <= 160 else text[:157] + "…"
+
+
+def plain(value):
+    """The value as it is after a way through JSON, as the recorded one."""
+    return json.loads(json.dumps(value))
+
+
+def replay_scenario(tradewind: Tradewind, normalise: Normaliser, scenario: Scenario) -> list[str]:
+    expected = json.loads((RECORDED / "runs" / f"{scenario.dag_id}.json").read_text())
+    recorder = Recorder(tradewind, normalise)
+    try:
+        if scenario.choices:
+            found = choices.replay(recorder, scenario, expected)
+            expected = found.pop("expected")
+        else:
+            found = recorder.play(scenario)
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
+    finally:
+        recorder.connection.close()
+    return differences(expected, plain(found))
+
+
+def portable(path: Path) -> dict:
+    """What was stored, without the hash of a Dag that names the interpreter: it differs between machines."""
+    facts = json.loads(path.read_text())
+    for version in facts.get("versions", []):
+        if "${PYTHON}" in json.dumps(version["data"]):
+            del version["dag_hash"]
+    return facts
+
+
+def replay_parsed(tradewind: Tradewind, normalise: Normaliser, folder: Path) -> dict[str, list[str]]:
+    """What the Dag processor wrote, by subject."""
+    with tradewind.postgres.connect() as connection:
+        parsed.record(connection, normalise, folder)
+    found = {}
+    for recorded in sorted([*RECORDED.glob("*.json"), *(RECORDED / "serialized").glob("*.json")]):
+        name = recorded.relative_to(RECORDED)
+        answer = folder / name
+        subject = str(name.with_suffix(""))
+        if answer.exists():
+            found[subject] = differences(portable(recorded), portable(answer))
+        else:
+            found[subject] = ["nothing was stored"]
+    return found
+
+
+def replay(tradewind: Tradewind, scenarios: list[Scenario], folder: Path, at_once: int) -> dict[str, list[str]]:
+    normalise = Normaliser(tradewind, FOLDER)
+    tradewind.prepare()
+    tradewind.start()
+    files = json.loads((RECORDED / "dags.json").read_text())
+    tradewind.wait_parsed(sum(len(bundle) for bundle in files.values()))
+    answers = replay_parsed(tradewind, normalise, folder / "parsed")
+    for pool, slots in (("one_slot", 1), ("two_slots", 2)):
+        tradewind.rest.call("POST", "/api/v2/pools", {"name": pool, "slots": slots, "include_deferred": False})
+    with ThreadPoolExecutor(at_once) as players:
+        found = players.map(lambda scenario: replay_scenario(tradewind, normalise, scenario), scenarios)
+        for scenario, lines in zip(scenarios, found, strict=True):
+            answers[f"runs/{scenario.dag_id}"] = lines
+            print(f"{'differs' if lines else 'agrees'}  runs/{scenario.dag_id}", flush=True)
+    return answers
+
+
+def report(answers: dict[str, list[str]]) -> bool:
+    """Prints the table of agreement; answers whether it is as it should be."""
+    wrong = False
+    print("\nagreement with official Airflow 3.3.2")
+    for group in ("serialized", "runs"):
+        subjects = [subject for subject in answers if subject.startswith(f"{group}/")]
+        agreed = sum(not answers[subject] for subject in subjects)
+        print(f"  {group:12} {agreed}/{len(subjects)}")
+    for subject, lines in answers.items():
+        reason = KNOWN.get(subject)
+        if lines and reason:
+            print(f"  known: {subject}: {reason}")
+        elif lines:
+            wrong = True
+            print(f"  DIFFERS: {subject}")
+            for line in lines[:MOST_DIFFERENCES_SHOWN]:
+                print(f"      {line}")
+            if len(lines) > MOST_DIFFERENCES_SHOWN:
+                print(f"      and {len(lines) - MOST_DIFFERENCES_SHOWN} more")
+        elif reason:
+            wrong = True
+            print(f"  AGREES NOW, strike it from known_differences.json: {subject}")
+    return not wrong
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("program", type=Path, help="the program `tradewind`")
+    parser.add_argument("--only", nargs="*", metavar="DAG_ID", help="replay the runs of these Dags alone")
+    parser.add_argument("--at-once", type=int, default=8, help="scenarios played at the same time")
+    parser.add_argument("--keep", action="store_true", help="keep the home folder with its logs, and print its path")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    folder = Path(tempfile.mkdtemp(prefix="tradewind-replay-"))
+    folder.chmod(0o755)
+    settings = {
+        "AIRFLOW__CORE__DAGS_FOLDER": "/opt/airflow/dags",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(FOLDER / "plugins"),
+        "AIRFLOW__CORE__PARALLELISM": "6",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+    }
+    tradewind = Tradewind(options.program.resolve(), folder, bundles(), settings)
+    scenarios = [scenario for scenario in SCENARIOS if not options.only or scenario.dag_id in options.only]
+    try:
+        answers = replay(tradewind, scenarios, folder, options.at_once)
+    finally:
+        tradewind.stop()
+        if options.keep:
+            print(f"kept {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    if options.only:
+        answers = {subject: lines for subject, lines in answers.items() if subject.startswith("runs/")}
+    sys.exit(0 if report(answers) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Tradewind in the place of official Airflow: the same environment, one program."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+from official import START_TIMEOUT_SECONDS, VENV, Official, wait_until
+
+
+class Tradewind(Official):
+    """`tradewind standalone` under `folder`, on a Postgres of the test's own."""
+
+    def __init__(self, program: Path, folder: Path, bundles: dict[str, Path], options: dict[str, str] | None = None):
+        super().__init__(folder, bundles, {"AIRFLOW__TRADEWIND__VENV": str(VENV)} | (options or {}))
+        self.program = program
+
+    def start(self, *components: str) -> None:
+        del components  # `standalone` starts what there is
+        command = [self.program, "standalone", "--home", self.home, "--port", str(self.port), "--slots", "6"]
+        with open(self.home / "standalone.log", "ab") as log:
+            self.processes["standalone"] = subprocess.Popen(
+                command, env=self.environment(), cwd=self.home, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def prepare(self) -> None:
+        self.home.mkdir(parents=True)
+        self.postgres.start()
+        (self.home / "simple_auth_manager_passwords.json.generated").write_text(f'{{"{self.user}": "{self.password}"}}')
+
+    def wait_parsed(self, files: int) -> None:
+        """Waits until every Dag file was parsed, by what the database knows of files: Dags and import errors."""
+        def started() -> bool:
+            if (code := self.processes["standalone"].poll()) is not None:
+                raise RuntimeError(f"tradewind ended with {code}: {(self.home / 'standalone.log').read_text()}")
+            return self.rest.healthy("scheduler", "dag_processor")
+
+        def parsed() -> bool:
+            with self.postgres.connect() as connection:
+                known = connection.execute(
+                    "select count(*) from (select bundle_name, relative_fileloc from dag"
+                    " union select bundle_name, filename from import_error) as files"
+                ).fetchone()
+            return known[0] >= files
+
+        wait_until(started, "the start of Tradewind", START_TIMEOUT_SECONDS)
+        wait_until(parsed, "the parsing of every Dag file", START_TIMEOUT_SECONDS)
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        super().stop()
