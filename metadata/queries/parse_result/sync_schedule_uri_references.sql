@@ -1,0 +1,20 @@
+-- $1 the Dags; $2 one object a reference; $3 now.
+WITH declared AS (
+    SELECT DISTINCT ON (dag_id, uri) *
+    FROM json_to_recordset($2::json) AS declared (dag_id text, uri text)
+    ORDER BY dag_id, uri
+),
+
+removed AS (
+    DELETE FROM dag_schedule_asset_uri_reference AS stored
+    WHERE stored.dag_id = ANY($1)
+        AND NOT EXISTS (
+            SELECT FROM declared
+            WHERE declared.dag_id = stored.dag_id AND declared.uri = stored.uri
+        )
+)
+
+INSERT INTO dag_schedule_asset_uri_reference (dag_id, uri, created_at)
+SELECT declared.dag_id, declared.uri, $3
+FROM declared
+ON CONFLICT DO NOTHING

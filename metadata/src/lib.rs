@@ -1,0 +1,44 @@
+//! Airflow's metadata database, through sqlx: one module per entity, long statements in `queries/`.
+//!
+//! Two functions alone change states: [`task_instance::transition`] and [`dag_run::set_state`]; both compare before
+//! they set.
+#![forbid(unsafe_code)]
+
+mod database;
+mod error;
+
+pub mod asset;
+pub mod asset_event;
+pub mod attempt;
+pub mod audit_log;
+pub mod backfill;
+pub mod clear;
+pub mod connection;
+pub mod dag_bundle;
+pub mod dag_document;
+pub mod dag_run;
+pub mod dag_run_lookup;
+pub mod dag_run_trigger;
+pub mod hitl;
+pub mod job;
+pub mod migrate;
+pub mod notify;
+pub mod parse_result;
+pub mod queue;
+pub mod rendered_fields;
+pub mod serialized_dag;
+pub mod state_store;
+pub mod task_instance;
+pub mod task_instance_lookup;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod trace_context;
+pub mod trigger;
+pub mod variable;
+pub mod xcom;
+
+pub use database::{Database, connect_options};
+pub use error::MetadataError;
+
+/// The result of a database operation.
+pub type Result<T, E = MetadataError> = std::result::Result<T, E>;

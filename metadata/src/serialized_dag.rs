@@ -1,0 +1,86 @@
+//! Serialized Dags, parsed and kept: a version is read from the database once.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use sqlx::{PgConnection, query_as};
+use tradewind_airflow::serialized_dag;
+use tradewind_model::dag::Dag;
+use uuid::Uuid;
+
+use crate::{MetadataError, Result, dag_document};
+
+/// Dags kept at most.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
+/// A parsed Dag with the hash it was stored under, by version.
+type Dags = LruCache<Uuid, (String, Arc<Dag>)>;
+
+/// Parsed Dags by version. Cheap to clone; clones share what they keep.
+///
+/// A version that no task instance ran may be rewritten in place, so an entry counts only while the stored hash is the
+/// same.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    dags: Arc<Mutex<Dags>>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { dags: Arc::new(Mutex::new(LruCache::new(CAPACITY))) }
+    }
+}
+
+impl Cache {
+    /// The Dag in a version.
+    ///
+    /// # Errors
+    /// [`MetadataError::NotFound`] when there is no such version, [`MetadataError::Corrupt`] when it cannot be read.
+    pub async fn version(&self, connection: &mut PgConnection, dag_version_id: Uuid) -> Result<Arc<Dag>> {
+        let hash: Option<(String,)> = query_as("SELECT dag_hash FROM serialized_dag WHERE dag_version_id = $1")
+            .bind(dag_version_id)
+            .fetch_optional(&mut *connection)
+            .await?;
+        let (hash,) = hash.ok_or_else(|| {
+            MetadataError::NotFound(format!("version {dag_version_id} of a Dag is not in the table serialized_dag"))
+        })?;
+        self.load(connection, dag_version_id, hash).await
+    }
+
+    /// The latest version of a Dag; `None` when it was never serialized.
+    pub async fn latest(&self, connection: &mut PgConnection, dag_id: &str) -> Result<Option<Arc<Dag>>> {
+        let latest: Option<(Uuid, String)> = query_as(
+            "SELECT dag_version.id, dag_hash FROM dag_version \
+             JOIN serialized_dag ON serialized_dag.dag_version_id = dag_version.id \
+             WHERE dag_version.dag_id = $1 ORDER BY version_number DESC LIMIT 1",
+        )
+        .bind(dag_id)
+        .fetch_optional(&mut *connection)
+        .await?;
+        match latest {
+            Some((version, hash)) => self.load(connection, version, hash).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn load(&self, connection: &mut PgConnection, version: Uuid, hash: String) -> Result<Arc<Dag>> {
+        if let Some((kept, dag)) = self.kept().get(&version)
+            && *kept == hash
+        {
+            return Ok(Arc::clone(dag));
+        }
+        let document = dag_document::of_version(connection, version)
+            .await?
+            .ok_or_else(|| MetadataError::NotFound(format!("version {version} of a Dag has no document")))?;
+        let dag = serialized_dag::parse(document.as_value())
+            .map_err(|error| MetadataError::Corrupt(format!("serialized_dag, version {version}: {error}")))?;
+        let dag = Arc::new(dag);
+        self.kept().put(version, (hash, Arc::clone(&dag)));
+        Ok(dag)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Dags> {
+        self.dags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
