@@ -1,0 +1,108 @@
+"""What must be Python: import Airflow once, fork children that run its own entry points."""
+
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+
+from airflow.sdk.execution_time import comms, supervisor, task_runner
+
+# What nearly every child imports. A module that is not installed is left out.
+PRELOADED = (
+    "airflow.dag_processing.bundles.local",
+    "airflow.dag_processing.bundles.manager",
+    "airflow.dag_processing.dagbag",
+    "airflow.dag_processing.processor",
+    "airflow.providers.standard.decorators.bash",
+    "airflow.providers.standard.decorators.branch_python",
+    "airflow.providers.standard.decorators.python",
+    "airflow.providers.standard.decorators.sensor",
+    "airflow.providers.standard.decorators.short_circuit",
+    "airflow.providers.standard.operators.bash",
+    "airflow.providers.standard.operators.empty",
+    "airflow.providers.standard.operators.python",
+    "airflow.sdk._shared.logging.factory",
+    "airflow.sdk._shared.logging.remote",
+    "airflow.sdk.definitions.asset.metadata",
+    "airflow.sdk.definitions.dag",
+    "airflow.sdk.definitions.decorators",
+    "airflow.sdk.definitions.taskgroup",
+    "airflow.sdk.execution_time.context",
+    "airflow.sdk.execution_time.xcom",
+    "airflow.version",
+    "jinja2.ext",
+    "setproctitle",
+)
+
+
+def preload():
+    """Import what children need; return the version of Airflow and the name of this host."""
+    for module in PRELOADED:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            continue
+    _keep_decoder()
+    from airflow import __version__
+    from airflow.sdk.api.client import get_hostname
+
+    hostname = get_hostname()
+    gc.collect()
+    gc.freeze()
+    return __version__, hostname
+
+
+def preload_modules_of(file):
+    """Import the Airflow modules that a Dag file imports, as `[dag_processor] parsing_pre_import_modules` has it.
+
+    Returns how many modules are new.
+    """
+    import structlog
+    from airflow.dag_processing import processor
+
+    known = len(sys.modules)
+    processor._pre_import_airflow_modules(file, structlog.get_logger("tradewind_pyhost"))
+    new = len(sys.modules) - known
+    if new:
+        gc.collect()
+        gc.freeze()
+    return new
+
+
+def _keep_decoder():
+    """Build the decoder of answers, which has no state, once: every task would build it twice."""
+    build = comms.TypeAdapter
+    decoder = build(comms.ToTask)
+    comms.TypeAdapter = lambda shape: decoder if shape is comms.ToTask else build(shape)
+
+
+def _main(kind):
+    if kind == "task":
+        return task_runner.main
+    from airflow.dag_processing import processor
+
+    return processor._parse_file_entrypoint
+
+
+def fork(kind, requests, stdout, stderr, logs, private):
+    """Fork a child of the kind on the four descriptors; it loses the `private` ones of this process."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setpgid(0, 0)
+        for descriptor in private:
+            os.close(descriptor)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        channel = socket.socket(fileno=requests)
+
+        def main():
+            # A child that waits in reserve starts when its first frame comes, and ends in silence when none will.
+            if channel.recv(1, socket.MSG_PEEK):
+                _main(kind)()
+
+        supervisor._fork_main(channel, socket.socket(fileno=stdout), socket.socket(fileno=stderr), logs, main)
+    finally:
+        os._exit(124)
