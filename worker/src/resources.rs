@@ -1,0 +1,46 @@
+//! What all attempts of a worker share.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tradewind_airflow::log_path::LogPaths;
+use tradewind_airflow::secrets_masker::SecretsMasker;
+use tradewind_metadata::Database;
+use tradewind_metadata::queue::Claimant;
+use tradewind_supervisor::pyhost::PyHost;
+use tradewind_supervisor::requests::Answers;
+
+use crate::heartbeat::Heartbeats;
+
+/// What all attempts of a worker share.
+pub(crate) struct Resources {
+    pub(crate) database: Database,
+    pub(crate) pyhost: PyHost,
+    pub(crate) answers: Answers,
+    pub(crate) claimant: Claimant,
+    pub(crate) heartbeats: Heartbeats,
+    /// Dag files whose modules pyhost has been told to import.
+    pub(crate) preloaded: Mutex<HashSet<String>>,
+    pub(crate) log_paths: LogPaths,
+    /// Has the rules for names only; each attempt has its own secrets.
+    pub(crate) masker: SecretsMasker,
+    /// `[workers] socket_cleanup_timeout`.
+    pub(crate) socket_cleanup_timeout: Duration,
+    /// `[core] task_success_overtime`.
+    pub(crate) task_success_overtime: Duration,
+}
+
+impl Resources {
+    /// Has the modules of a Dag file imported for the attempts after its first one, so that none of them pays for it.
+    pub(crate) async fn preload(&self, file: &str) {
+        let is_new = {
+            let mut preloaded = self.preloaded.lock().unwrap_or_else(PoisonError::into_inner);
+            !preloaded.contains(file) && preloaded.insert(file.to_owned())
+        };
+        if is_new {
+            self.pyhost.preload(Path::new(file)).await;
+        }
+    }
+}

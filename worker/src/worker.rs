@@ -1,0 +1,216 @@
+//! Takes task instances from the queue while slots are free.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::Utc;
+use serde::Serialize;
+use sqlx::Connection;
+use sqlx::postgres::PgListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tradewind_airflow::config::{Config, ConfigError};
+use tradewind_airflow::log_path::LogPaths;
+use tradewind_airflow::secrets_masker::SecretsMasker;
+use tradewind_metadata::queue::{Claim, Claimant, claim};
+use tradewind_metadata::{Database, MetadataError, notify};
+use tradewind_supervisor::pyhost::PyHost;
+use tradewind_supervisor::requests::{Answers, SetUpError};
+
+use crate::attempt::supervise;
+use crate::heartbeat::{Heartbeats, Rhythm};
+use crate::options::Options;
+use crate::resources::Resources;
+
+/// How long attempts may take once they were asked to end: SIGTERM, 5 s, SIGKILL, and the writing of their states.
+const END_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Why a worker cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// An option has a wrong value.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Requests cannot be answered.
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
+    /// The metadata database fails.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The operating system does not know the user of this process.
+    #[error(
+        "the user that the worker runs as has no name\nhint: run it as a user with an entry in /etc/passwd, or set LOGNAME"
+    )]
+    NoUserName,
+}
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Attempts that may run at once.
+    pub slots: usize,
+    /// Attempts that run.
+    pub running: usize,
+    /// Whether it takes new ones.
+    pub takes: bool,
+}
+
+/// A worker.
+pub struct Worker {
+    resources: Arc<Resources>,
+    options: Options,
+    rhythm: Rhythm,
+    status: watch::Sender<Status>,
+}
+
+impl Worker {
+    /// A worker on a pyhost that the caller owns.
+    ///
+    /// # Errors
+    /// An option cannot be used, or this process has no user name.
+    pub fn new(database: Database, pyhost: PyHost, config: &Config, options: Options) -> Result<Self, WorkerError> {
+        let claimant = Claimant { hostname: pyhost.hostname().to_owned(), unixname: user_name()? };
+        let resources = Resources {
+            answers: Answers::new(database.clone(), config)?,
+            database,
+            pyhost,
+            claimant,
+            heartbeats: Heartbeats::default(),
+            preloaded: Mutex::default(),
+            log_paths: LogPaths::from_config(config)?,
+            masker: SecretsMasker::from_config(config)?,
+            socket_cleanup_timeout: config.seconds("workers", "socket_cleanup_timeout")?,
+            task_success_overtime: config.seconds("core", "task_success_overtime")?,
+        };
+        let (status, _) = watch::channel(Status { slots: options.slots, running: 0, takes: true });
+        Ok(Self { resources: Arc::new(resources), rhythm: Rhythm::from_config(config)?, options, status })
+    }
+
+    /// What it is doing, now and later.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Works until the shutdown, then lets running attempts end.
+    ///
+    /// # Errors
+    /// The metadata database fails while the worker starts; later failures are tried again.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
+        let mut listener = notify::listen(self.resources.database.pool(), &[notify::QUEUE]).await?;
+        let heartbeats_stop = CancellationToken::new();
+        let heartbeats = tokio::spawn(self.resources.heartbeats.clone().run(
+            self.resources.database.clone(),
+            self.resources.claimant.hostname.clone(),
+            self.rhythm,
+            heartbeats_stop.clone(),
+        ));
+        let end = CancellationToken::new();
+        let mut attempts = JoinSet::new();
+        self.take_and_run(&mut attempts, &mut listener, &end, &shutdown).await;
+        self.drain(attempts, &end).await;
+        heartbeats_stop.cancel();
+        // It ends at once, and has nothing to say.
+        let _ = heartbeats.await;
+        Ok(())
+    }
+
+    async fn take_and_run(
+        &self,
+        attempts: &mut JoinSet<()>,
+        listener: &mut PgListener,
+        end: &CancellationToken,
+        shutdown: &CancellationToken,
+    ) {
+        while !shutdown.is_cancelled() {
+            while attempts.try_join_next().is_some() {}
+            let free = self.options.slots.saturating_sub(attempts.len());
+            let taken = self.take(free).await;
+            let may_be_more = taken.len() == free && free > 0;
+            for claim in taken {
+                let (resources, end) = (Arc::clone(&self.resources), end.clone());
+                attempts.spawn(async move { supervise(&resources, claim, end).await });
+            }
+            self.report(attempts.len(), true);
+            if may_be_more && attempts.len() < self.options.slots {
+                continue;
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                _ = attempts.join_next(), if !attempts.is_empty() => {}
+                heard = listener.recv(), if attempts.len() < self.options.slots => {
+                    if let Err(error) = heard {
+                        tracing::warn!(%error, "the connection that listens to the queue broke and is opened again");
+                        sleep(Duration::from_millis(200)).await;
+                    }
+                }
+                () = sleep(self.options.poll_interval) => {}
+            }
+        }
+    }
+
+    /// Claims as many task instances as there are free slots; none while the database is away.
+    async fn take(&self, free: usize) -> Vec<Claim> {
+        if free == 0 {
+            return Vec::new();
+        }
+        self.try_take(free).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "nothing can be taken from the queue now; it will be tried again");
+            Vec::new()
+        })
+    }
+
+    async fn try_take(&self, free: usize) -> Result<Vec<Claim>, MetadataError> {
+        let mut connection = self.resources.database.pool().acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let claims = claim(&mut transaction, &self.options.queues, free, &self.resources.claimant, Utc::now()).await?;
+        transaction.commit().await?;
+        Ok(claims)
+    }
+
+    /// Lets running attempts end, asks those that go on for too long to end, and gives up on what then still runs.
+    async fn drain(&self, mut attempts: JoinSet<()>, end: &CancellationToken) {
+        if !attempts.is_empty() {
+            tracing::info!(running = attempts.len(), patience = ?self.options.drain_timeout, "waiting for running tasks");
+        }
+        let all_ended = timeout(self.options.drain_timeout, self.join_all(&mut attempts)).await.is_ok();
+        if all_ended {
+            return;
+        }
+        tracing::info!(running = attempts.len(), "running tasks are asked to end");
+        end.cancel();
+        if timeout(END_TIMEOUT, self.join_all(&mut attempts)).await.is_err() {
+            tracing::error!(running = attempts.len(), "tasks did not end; the scheduler will miss their heartbeats");
+        }
+    }
+
+    async fn join_all(&self, attempts: &mut JoinSet<()>) {
+        self.report(attempts.len(), false);
+        while attempts.join_next().await.is_some() {
+            self.report(attempts.len(), false);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a number of slots")]
+    fn report(&self, running: usize, takes: bool) {
+        let status = Status { slots: self.options.slots, running, takes };
+        let changed = self.status.send_if_modified(|known| {
+            let changes = *known != status;
+            *known = status;
+            changes
+        });
+        if changed {
+            metrics::gauge!("executor.running_tasks").set(running as f64);
+            metrics::gauge!("executor.open_slots").set(status.slots.saturating_sub(running) as f64);
+        }
+    }
+}
+
+/// As Python's `getpass.getuser`: the first of four variables, then the name of the user in the system's list.
+fn user_name() -> Result<String, WorkerError> {
+    let named = ["LOGNAME", "USER", "LNAME", "USERNAME"].iter().filter_map(|name| std::env::var(name).ok());
+    let named = named.into_iter().find(|name| !name.is_empty());
+    let listed = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+    named.or_else(listed).ok_or(WorkerError::NoUserName)
+}
