@@ -1,0 +1,7 @@
+//! Tests of the Dag processor with files, a database and real children.
+
+mod discovery;
+mod parsing;
+mod persistence;
+mod support;
+mod versions;
