@@ -1,0 +1,21 @@
+-- The pools that scheduled task instances want slots of, held in one order, with what is taken of them.
+WITH wanted AS (
+    SELECT DISTINCT pool FROM task_instance WHERE state = 'scheduled'
+),
+held AS (
+    SELECT slot_pool.pool, slot_pool.slots, slot_pool.include_deferred
+    FROM slot_pool
+    JOIN wanted ON wanted.pool = slot_pool.pool
+    ORDER BY slot_pool.pool
+    FOR NO KEY UPDATE OF slot_pool
+)
+SELECT
+    held.pool,
+    CASE WHEN held.slots < 0 THEN 2147483647 ELSE held.slots END::bigint - coalesce(taken.slots, 0) AS open
+FROM held
+LEFT JOIN LATERAL (
+    SELECT sum(pool_slots)::bigint AS slots
+    FROM task_instance
+    WHERE task_instance.pool = held.pool
+      AND (state IN ('queued', 'running') OR (held.include_deferred AND state = 'deferred'))
+) AS taken ON true

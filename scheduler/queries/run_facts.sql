@@ -1,0 +1,18 @@
+-- A running run, held by this scheduler for the transaction; another one's is passed over.
+SELECT
+    dag_run.id, dag_run.dag_id, dag_run.run_id, dag_run.run_type, dag_run.state, dag_run.logical_date,
+    dag_run.start_date, dag_run.run_after, dag_run.bundle_version, dag_run.created_dag_version_id,
+    dag_run.clear_number, dag_run.triggered_by, dag_run.context_carrier, dag_run.backfill_id,
+    dag.is_paused, dag.is_stale,
+    EXISTS (
+        SELECT FROM backfill_dag_run
+        WHERE backfill_dag_run.dag_run_id = dag_run.id AND backfill_dag_run.sort_ordinal = 1
+    ) AS is_first_of_backfill,
+    version.id AS latest_dag_version_id
+FROM dag_run
+JOIN dag ON dag.dag_id = dag_run.dag_id
+LEFT JOIN LATERAL (
+    SELECT id FROM dag_version WHERE dag_version.dag_id = dag_run.dag_id ORDER BY version_number DESC LIMIT 1
+) AS version ON true
+WHERE dag_run.id = $1 AND dag_run.state = 'running'
+FOR NO KEY UPDATE OF dag_run SKIP LOCKED

@@ -1,0 +1,32 @@
+-- Queued runs that `max_active_runs` (of the Dag or of the backfill) has room for, the longest waiting first, as many
+-- per Dag as fit.
+WITH running AS (
+    SELECT dag_id, backfill_id, count(*) AS runs
+    FROM dag_run
+    WHERE state = 'running' AND dag_id = ANY ($2)
+    GROUP BY dag_id, backfill_id
+),
+waiting AS (
+    SELECT
+        dag_run.id, dag_run.run_after, backfill_dag_run.sort_ordinal,
+        row_number() OVER (
+            PARTITION BY dag_run.dag_id, dag_run.backfill_id
+            ORDER BY backfill_dag_run.sort_ordinal NULLS FIRST, dag_run.run_after, dag_run.id
+        ) AS place,
+        coalesce(backfill.max_active_runs, dag.max_active_runs, 0) - coalesce(running.runs, 0) AS room
+    FROM dag_run
+    JOIN dag ON dag.dag_id = dag_run.dag_id
+    LEFT JOIN backfill ON backfill.id = dag_run.backfill_id
+    LEFT JOIN backfill_dag_run
+        ON backfill_dag_run.dag_run_id = dag_run.id AND backfill_dag_run.backfill_id = dag_run.backfill_id
+    LEFT JOIN running
+        ON running.dag_id = dag_run.dag_id AND running.backfill_id IS NOT DISTINCT FROM dag_run.backfill_id
+    WHERE dag_run.state = 'queued'
+      AND dag_run.dag_id = ANY ($2)
+      AND dag_run.run_after <= $1
+      AND NOT coalesce(backfill.is_paused, false)
+)
+SELECT id
+FROM waiting
+WHERE place <= room
+ORDER BY sort_ordinal NULLS FIRST, run_after, id

@@ -1,0 +1,217 @@
+//! The one critical section: `scheduled → queued`, within the limits that span runs.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use metrics::{counter, gauge};
+use serde_json::json;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row, query, query_scalar};
+use tradewind_metadata::queue::{self, Message};
+use tradewind_metadata::task_instance::{Transition, transition_silently};
+use tradewind_metadata::{Database, Result, serialized_dag};
+use tradewind_model::limits::{Candidate, Limit, Room};
+use tradewind_model::state::TaskInstanceState;
+
+/// The advisory lock of Airflow's own critical section (`DBLocks.SCHEDULER_CRITICAL_SECTION`), taken by us too, so that
+/// any number of schedulers, official ones among them, count one after the other.
+const CRITICAL_SECTION: i64 = 2;
+
+/// Candidates looked at in one query.
+const PAGE: usize = 512;
+
+/// Queues what there is room for.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    pub(crate) database: Database,
+    pub(crate) dags: serialized_dag::Cache,
+    pub(crate) job_id: i32,
+    pub(crate) parallelism: i64,
+}
+
+/// What a page of candidates came to.
+struct Choice {
+    chosen: Vec<Waiting>,
+    /// The page was full, and there is room left: another page may hold more.
+    may_go_on: bool,
+}
+
+/// A candidate with what its message needs.
+struct Waiting {
+    candidate: Candidate,
+    queue: String,
+    priority_weight: i32,
+    has_task_limits: bool,
+}
+
+impl Dispatcher {
+    /// Moves a page of task instances from `scheduled` to `queued` and writes their messages, in one transaction. Returns
+    /// whether another page may find room.
+    pub(crate) async fn dispatch(&self, now: DateTime<Utc>) -> Result<bool> {
+        let mut transaction = self.database.pool().begin().await?;
+        let any: bool = query_scalar("SELECT EXISTS (SELECT FROM task_instance WHERE state = 'scheduled')")
+            .fetch_one(&mut *transaction)
+            .await?;
+        if !any {
+            return Ok(false);
+        }
+        query("SELECT pg_advisory_xact_lock($1)").bind(CRITICAL_SECTION).execute(&mut *transaction).await?;
+        let mut room = self.room(&mut transaction).await?;
+        let Choice { chosen, may_go_on } = self.choose(&mut transaction, &mut room).await?;
+        let transitions: Vec<Transition> = chosen
+            .iter()
+            .map(|waiting| {
+                Transition::new(
+                    waiting.candidate.id,
+                    &[Some(TaskInstanceState::Scheduled)],
+                    Some(TaskInstanceState::Queued),
+                )
+                .with("queued_dttm", json!(now))
+                .with("queued_by_job_id", self.job_id)
+            })
+            .collect();
+        let changed: HashSet<_> =
+            transition_silently(&mut transaction, &transitions).await?.into_iter().map(|changed| changed.id).collect();
+        let messages: Vec<Message> = chosen
+            .into_iter()
+            .filter(|waiting| changed.contains(&waiting.candidate.id))
+            .map(|waiting| Message {
+                ti_id: waiting.candidate.id,
+                queue: waiting.queue,
+                priority_weight: waiting.priority_weight,
+            })
+            .collect();
+        queue::send(&mut transaction, &messages).await?;
+        transaction.commit().await?;
+        counter!("scheduler.tasks.executable").increment(messages.len() as u64);
+        Ok(may_go_on)
+    }
+
+    /// What is left of `parallelism` and of the pools in demand, whose rows are held from here on.
+    async fn room(&self, connection: &mut PgConnection) -> Result<Room> {
+        let pools = query(include_str!("../queries/lock_pools.sql")).fetch_all(&mut *connection).await?;
+        let active: i64 = query_scalar("SELECT count(*) FROM task_instance WHERE state IN ('queued', 'running')")
+            .fetch_one(connection)
+            .await?;
+        let mut room = Room { parallelism: self.parallelism - active, ..Room::default() };
+        for row in &pools {
+            let (pool, open): (String, i64) = (row.try_get("pool")?, row.try_get("open")?);
+            gauge!("pool.open_slots", "pool_name" => pool.clone()).set(open as f64);
+            room.pools.insert(pool, open);
+        }
+        Ok(room)
+    }
+
+    /// Fills the room from one page of candidates. Where a page is full of tasks that ran into a limit of their own, they
+    /// are left out of the next, so that they never stand in front of others.
+    async fn choose(&self, connection: &mut PgConnection, room: &mut Room) -> Result<Choice> {
+        let mut starved: HashSet<(i32, String)> = HashSet::new();
+        loop {
+            let page = page(connection, room, &starved).await?;
+            let is_full = page.len() == PAGE;
+            self.load_task_limits(connection, &page, room).await?;
+            let starved_before = starved.len();
+            let mut chosen = Vec::new();
+            for waiting in page {
+                match room.take(&waiting.candidate) {
+                    Ok(()) => chosen.push(waiting),
+                    Err(Limit::Parallelism) => return Ok(Choice { chosen, may_go_on: false }),
+                    Err(Limit::MaxActiveTisPerDag | Limit::MaxActiveTisPerDagrun) => {
+                        starved.insert((waiting.candidate.run, waiting.candidate.task_id));
+                    }
+                    Err(Limit::Pool | Limit::MaxActiveTasks) => {}
+                }
+            }
+            if !chosen.is_empty() || !is_full || starved.len() == starved_before {
+                return Ok(Choice { may_go_on: is_full && !chosen.is_empty(), chosen });
+            }
+        }
+    }
+
+    /// Counts what is active of tasks that limit themselves; most Dags have none and cost nothing here.
+    async fn load_task_limits(&self, connection: &mut PgConnection, page: &[Waiting], room: &mut Room) -> Result<()> {
+        let dags: HashSet<&str> = page
+            .iter()
+            .filter(|waiting| waiting.has_task_limits)
+            .map(|waiting| waiting.candidate.dag_id.as_str())
+            .collect();
+        if dags.is_empty() {
+            return Ok(());
+        }
+        let active = active_tasks(connection, &dags).await?;
+        let runs: HashSet<(&str, i32)> =
+            page.iter().map(|waiting| (waiting.candidate.dag_id.as_str(), waiting.candidate.run)).collect();
+        for dag_id in dags {
+            let Some(dag) = self.dags.latest(connection, dag_id).await? else { continue };
+            for (_, task) in dag.tasks() {
+                let key = (dag_id.to_owned(), task.task_id.clone());
+                if let Some(limit) = task.max_active_tis_per_dag {
+                    let taken: i64 =
+                        active.iter().filter(|((d, t, _), _)| *d == key.0 && *t == key.1).map(|(_, n)| n).sum();
+                    room.tasks.insert(key, i64::from(limit) - taken);
+                }
+                let Some(limit) = task.max_active_tis_per_dagrun else { continue };
+                for (_, run) in runs.iter().filter(|(of, _)| *of == dag_id) {
+                    let taken = active.get(&(dag_id.to_owned(), task.task_id.clone(), *run)).copied().unwrap_or(0);
+                    room.run_tasks.insert((*run, task.task_id.clone()), i64::from(limit) - taken);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn page(
+    connection: &mut PgConnection,
+    room: &mut Room,
+    starved: &HashSet<(i32, String)>,
+) -> Result<Vec<Waiting>> {
+    let open: Vec<&str> = room.pools.iter().filter(|(_, open)| **open > 0).map(|(pool, _)| pool.as_str()).collect();
+    let (runs, tasks): (Vec<i32>, Vec<&str>) = starved.iter().map(|(run, task)| (*run, task.as_str())).unzip();
+    let rows = query(include_str!("../queries/candidates.sql"))
+        .bind(open)
+        .bind(runs)
+        .bind(tasks)
+        .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let run: i32 = row.try_get("dag_run_id")?;
+            let run_room: i64 = row.try_get("run_room")?;
+            room.runs.entry(run).or_insert(run_room);
+            waiting(row, run)
+        })
+        .collect()
+}
+
+fn waiting(row: &PgRow, run: i32) -> Result<Waiting> {
+    Ok(Waiting {
+        candidate: Candidate {
+            id: row.try_get("id")?,
+            run,
+            dag_id: row.try_get("dag_id")?,
+            task_id: row.try_get("task_id")?,
+            pool: row.try_get("pool")?,
+            pool_slots: i64::from(row.try_get::<i32, _>("pool_slots")?),
+        },
+        queue: row.try_get::<Option<String>, _>("queue")?.unwrap_or_else(|| "default".to_owned()),
+        priority_weight: row.try_get::<Option<i32>, _>("priority_weight")?.unwrap_or(1),
+        has_task_limits: row.try_get("has_task_concurrency_limits")?,
+    })
+}
+
+async fn active_tasks(
+    connection: &mut PgConnection,
+    dags: &HashSet<&str>,
+) -> Result<HashMap<(String, String, i32), i64>> {
+    let rows = query(include_str!("../queries/active_tasks.sql"))
+        .bind(dags.iter().copied().collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(((row.try_get("dag_id")?, row.try_get("task_id")?, row.try_get("dag_run_id")?), row.try_get("active")?))
+        })
+        .collect()
+}

@@ -1,0 +1,210 @@
+//! The scheduler: makes Dag runs, moves their task instances on, and hands them to the queue.
+//!
+//! It is event driven: notifications name the runs that changed, and only those are looked at; alarms name the runs that
+//! time alone moves on; a slow sweep finds what official components or a crash left behind. Nothing in memory decides
+//! anything: every change compares the stored state before it sets a new one.
+#![forbid(unsafe_code)]
+
+mod agenda;
+mod dispatch;
+mod options;
+mod reaper;
+mod run_creation;
+mod run_facts;
+mod run_scheduling;
+mod run_start;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use metrics::{counter, histogram};
+use sqlx::query_scalar;
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio_util::sync::CancellationToken;
+use tradewind_metadata::job::{Job, JobType};
+use tradewind_metadata::{Database, MetadataError, Result, notify, serialized_dag};
+
+use agenda::{Alarms, News};
+use dispatch::Dispatcher;
+pub use options::Options;
+use run_scheduling::RunScheduler;
+
+/// Attempts at a transaction that a deadlock or a serialisation failure broke.
+const TRIES: usize = 5;
+
+/// A scheduler; any number may run on one database.
+#[derive(Debug)]
+pub struct Scheduler {
+    database: Database,
+    options: Options,
+    job: Job,
+    dags: serialized_dag::Cache,
+    runs: RunScheduler,
+    dispatcher: Dispatcher,
+    alarms: Alarms,
+    next_due: Option<DateTime<Utc>>,
+}
+
+impl Scheduler {
+    /// Registers a scheduler with the database.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn new(database: Database, options: Options) -> Result<Self> {
+        let unixname = query_scalar("SELECT current_user::text").fetch_one(database.pool()).await?;
+        let unixname: String = unixname;
+        let job = Job::start(database.pool(), JobType::Scheduler, &options.hostname, &unixname).await?;
+        let dags = serialized_dag::Cache::default();
+        let runs = RunScheduler {
+            database: database.clone(),
+            dags: dags.clone(),
+            job_id: job.id,
+            max_retry_delay: options.max_retry_delay,
+        };
+        let dispatcher = Dispatcher {
+            database: database.clone(),
+            dags: dags.clone(),
+            job_id: job.id,
+            parallelism: options.parallelism,
+        };
+        Ok(Self { database, options, job, dags, runs, dispatcher, alarms: Alarms::default(), next_due: None })
+    }
+
+    /// Schedules until the shutdown.
+    ///
+    /// # Errors
+    /// Only when the database cannot be listened to at the start; later failures are logged and tried again.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
+        let listener = notify::listen(self.database.pool(), &[notify::DAG_RUN, notify::DAG]).await?;
+        let news = News::default();
+        let gathering = tokio::spawn(news.clone().gather(listener, shutdown.clone()));
+        let heartbeat = tokio::spawn(keep_alive(
+            self.database.clone(),
+            self.job,
+            self.options.heartbeat_interval,
+            shutdown.clone(),
+        ));
+        let mut sweep = interval(self.options.poll_interval);
+        let mut reap = interval_at(Instant::now() + self.options.reap_interval, self.options.reap_interval);
+        for ticks in [&mut sweep, &mut reap] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            let mut everything = false;
+            let mut silent = false;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                () = news.arrived() => {}
+                () = self.alarm() => {}
+                _ = sweep.tick() => everything = true,
+                _ = reap.tick() => silent = true,
+            }
+            if let Err(error) = self.turn(&news, everything, silent).await {
+                tracing::error!(%error, "a turn of the scheduler failed; it will be tried again");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+        gathering.await.ok();
+        heartbeat.await.ok();
+        let mut connection = self.database.pool().acquire().await?;
+        self.job.end(&mut connection).await
+    }
+
+    /// Waits for the moment at which time alone changes something.
+    async fn alarm(&self) {
+        let Some(at) = [self.alarms.next(), self.next_due].into_iter().flatten().min() else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep((at - Utc::now()).to_std().unwrap_or_default()).await;
+    }
+
+    /// One turn: everything that has become possible since the last one.
+    async fn turn(&mut self, news: &News, sweep: bool, reap: bool) -> Result<()> {
+        let started = Instant::now();
+        let gathered = news.take();
+        let now = Utc::now();
+        let everything = sweep || gathered.everything;
+        if reap {
+            retried(|| reaper::end_silent_attempts(&self.database, self.options.task_heartbeat_timeout, now)).await?;
+            retried(|| reaper::release_restarting(&self.database, now)).await?;
+            retried(|| reaper::resend_lost_messages(&self.database, now)).await?;
+        }
+        let due = self.next_due.is_some_and(|due| due <= now);
+        let mut runs = gathered.runs;
+        runs.append(&mut self.alarms.take_due(now));
+        let ended = self.look_at(runs, everything, everything || gathered.dags || due).await?;
+        if ended {
+            // A run that ended may make room for the next one of its Dag, which is looked at in the same turn.
+            self.look_at(BTreeSet::new(), false, true).await?;
+        }
+        while retried(|| self.dispatcher.dispatch(Utc::now())).await? {}
+        histogram!("scheduler.scheduler_loop_duration").record(started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Makes and starts runs where asked, then takes every step that the runs given are ready for. Returns whether a run
+    /// ended.
+    async fn look_at(&mut self, mut runs: BTreeSet<i32>, everything: bool, create: bool) -> Result<bool> {
+        let now = Utc::now();
+        if create {
+            let created =
+                retried(|| run_creation::create_due_runs(&self.database, &self.dags, self.job.id, now)).await?;
+            counter!("tradewind.scheduler.runs_created").increment(created as u64);
+            self.next_due = run_creation::next_due(&self.database).await?;
+        }
+        runs.extend(retried(|| run_start::start_queued_runs(&self.database, Utc::now())).await?);
+        if everything {
+            let all: Vec<i32> = query_scalar(include_str!("../queries/runs_to_examine.sql"))
+                .bind(self.options.runs_per_sweep)
+                .fetch_all(self.database.pool())
+                .await?;
+            runs.extend(all);
+        }
+        let mut any_ended = false;
+        while let Some(run) = runs.pop_first() {
+            match retried(|| self.runs.schedule(run, Utc::now())).await {
+                Ok(outcome) => {
+                    self.alarms.set(run, outcome.wake_at);
+                    any_ended |= outcome.ended;
+                    runs.extend(outcome.successors);
+                }
+                Err(error @ MetadataError::Database(_)) => return Err(error),
+                // One run that cannot be read never keeps others waiting.
+                Err(error) => tracing::error!(dag_run_id = run, %error, "a run cannot be scheduled"),
+            }
+        }
+        Ok(any_ended)
+    }
+}
+
+/// Does something again when a deadlock or a serialisation failure broke its transaction.
+async fn retried<T, F: Future<Output = Result<T>>>(mut attempt: impl FnMut() -> F) -> Result<T> {
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(error) if error.is_transient() => {
+                counter!("tradewind.scheduler.transactions_retried").increment(1);
+                tracing::debug!(%error, "a transaction is tried again");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    attempt().await
+}
+
+/// Writes the heartbeat of the scheduler's job, by which the health page knows that it lives.
+async fn keep_alive(database: Database, job: Job, every: Duration, shutdown: CancellationToken) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => match job.heartbeat(database.pool()).await {
+                Ok(()) => counter!("scheduler_heartbeat").increment(1),
+                Err(error) => tracing::warn!(%error, "the heartbeat could not be written"),
+            },
+        }
+    }
+}

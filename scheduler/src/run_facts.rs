@@ -1,0 +1,230 @@
+//! Loads what the scheduling step must know of a Dag run: a handful of statements, whatever the run's size.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row, query, query_scalar};
+use tradewind_metadata::task_instance::RunIdentity;
+use tradewind_metadata::{MetadataError, Result};
+use tradewind_model::dag::Dag;
+use tradewind_model::scheduling::{
+    PreviousRunFacts, PreviousTask, RunFacts, SkipDecision, TaskInstanceFacts, XComFacts, xcom_needs,
+};
+use tradewind_model::state::TaskInstanceState;
+use uuid::Uuid;
+
+/// A running Dag run, held for the transaction.
+#[derive(Debug)]
+pub(crate) struct HeldRun {
+    pub(crate) id: i32,
+    pub(crate) dag_id: String,
+    pub(crate) facts: RunFacts,
+    pub(crate) bundle_version: Option<String>,
+    pub(crate) created_dag_version_id: Option<Uuid>,
+    pub(crate) latest_dag_version_id: Option<Uuid>,
+    pub(crate) context_carrier: Option<Value>,
+    pub(crate) backfill_id: Option<i32>,
+    /// Nothing new is started while the Dag is paused or gone from its file.
+    pub(crate) is_suspended: bool,
+}
+
+impl HeldRun {
+    /// Takes hold of a run; `None` when it is not running or another scheduler holds it.
+    pub(crate) async fn take(connection: &mut PgConnection, id: i32) -> Result<Option<Self>> {
+        let row = query(include_str!("../queries/run_facts.sql")).bind(id).fetch_optional(connection).await?;
+        row.map(|row| Self::read(&row)).transpose()
+    }
+
+    fn read(row: &PgRow) -> Result<Self> {
+        let facts = RunFacts {
+            run_id: row.try_get("run_id")?,
+            run_type: parse(row, "run_type")?,
+            state: parse(row, "state")?,
+            logical_date: row.try_get("logical_date")?,
+            start_date: row.try_get("start_date")?,
+            is_first_of_backfill: row.try_get("is_first_of_backfill")?,
+        };
+        Ok(Self {
+            id: row.try_get("id")?,
+            dag_id: row.try_get("dag_id")?,
+            facts,
+            bundle_version: row.try_get("bundle_version")?,
+            created_dag_version_id: row.try_get("created_dag_version_id")?,
+            latest_dag_version_id: row.try_get("latest_dag_version_id")?,
+            context_carrier: row.try_get("context_carrier")?,
+            backfill_id: row.try_get("backfill_id")?,
+            is_suspended: row.try_get::<bool, _>("is_paused")? || row.try_get::<bool, _>("is_stale")?,
+        })
+    }
+
+    /// The version of the Dag that the run is scheduled by: the one it was made with when it is pinned to a bundle
+    /// version, the newest otherwise.
+    pub(crate) fn dag_version_id(&self) -> Option<Uuid> {
+        if self.bundle_version.is_some() {
+            self.created_dag_version_id.or(self.latest_dag_version_id)
+        } else {
+            self.latest_dag_version_id
+        }
+    }
+
+    /// The run as its task instances name it.
+    pub(crate) fn identity(&self, dag_version_id: Uuid) -> RunIdentity<'_> {
+        RunIdentity {
+            run_id: &self.facts.run_id,
+            dag_version_id: Some(dag_version_id),
+            context_carrier: self.context_carrier.as_ref(),
+        }
+    }
+
+    /// Every task instance of the run, and the Dag versions they belong to.
+    pub(crate) async fn task_instances(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(Vec<TaskInstanceFacts>, HashSet<Option<Uuid>>)> {
+        let rows = query(include_str!("../queries/task_instance_facts.sql"))
+            .bind(&self.dag_id)
+            .bind(&self.facts.run_id)
+            .fetch_all(connection)
+            .await?;
+        let versions = rows.iter().map(|row| row.try_get("dag_version_id")).collect::<Result<_, sqlx::Error>>()?;
+        let facts = rows.iter().map(task_instance).collect::<Result<_>>()?;
+        Ok((facts, versions))
+    }
+
+    /// What the step asks for of XComs: nothing at all for most runs.
+    pub(crate) async fn xcoms(
+        &self,
+        connection: &mut PgConnection,
+        dag: &Dag,
+        task_instances: &[TaskInstanceFacts],
+    ) -> Result<XComFacts> {
+        let needs = xcom_needs(dag, task_instances);
+        let mut facts = XComFacts::default();
+        if !needs.task_map_lengths.is_empty() {
+            let rows = query(include_str!("../queries/task_map_lengths.sql"))
+                .bind(&self.dag_id)
+                .bind(&self.facts.run_id)
+                .bind(&needs.task_map_lengths)
+                .fetch_all(&mut *connection)
+                .await?;
+            facts.task_map_lengths = lengths(&rows)?;
+        }
+        if !needs.return_value_counts.is_empty() {
+            let rows = query(include_str!("../queries/return_value_counts.sql"))
+                .bind(self.id)
+                .bind(&needs.return_value_counts)
+                .fetch_all(&mut *connection)
+                .await?;
+            facts.return_value_counts = lengths(&rows)?;
+        }
+        if !needs.skip_decisions.is_empty() {
+            let rows = query(include_str!("../queries/skip_decisions.sql"))
+                .bind(self.id)
+                .bind(&needs.skip_decisions)
+                .fetch_all(connection)
+                .await?;
+            facts.skip_decisions =
+                rows.iter().filter_map(|row| skip_decision(row).transpose()).collect::<Result<_>>()?;
+        }
+        Ok(facts)
+    }
+
+    /// The run before, when a task depends on it.
+    pub(crate) async fn previous(&self, connection: &mut PgConnection, dag: &Dag) -> Result<Option<PreviousRunFacts>> {
+        let Some(logical_date) = self.facts.logical_date.filter(|_| dag.depends_on_past()) else { return Ok(None) };
+        let row = query(include_str!("../queries/previous_run.sql"))
+            .bind(&self.dag_id)
+            .bind(logical_date)
+            .bind(!dag.settings.catchup)
+            .fetch_optional(&mut *connection)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let tasks = query(include_str!("../queries/previous_tasks.sql"))
+            .bind(&self.dag_id)
+            .bind(row.try_get::<String, _>("run_id")?)
+            .fetch_all(&mut *connection)
+            .await?;
+        let tasks = tasks.iter().map(previous_task).collect::<Result<HashMap<_, _>>>()?;
+        let unsure: Vec<&str> = dag
+            .tasks()
+            .filter(|(_, task)| task.ignore_first_depends_on_past && !tasks.contains_key(&task.task_id))
+            .map(|(_, task)| task.task_id.as_str())
+            .collect();
+        let seen_before = if unsure.is_empty() {
+            HashSet::new()
+        } else {
+            let seen: Vec<String> = query_scalar(include_str!("../queries/seen_before.sql"))
+                .bind(&self.dag_id)
+                .bind(logical_date)
+                .bind(&unsure)
+                .fetch_all(connection)
+                .await?;
+            seen.into_iter().collect()
+        };
+        Ok(Some(PreviousRunFacts { logical_date: row.try_get("logical_date")?, tasks, seen_before }))
+    }
+}
+
+fn task_instance(row: &PgRow) -> Result<TaskInstanceFacts> {
+    Ok(TaskInstanceFacts {
+        id: row.try_get("id")?,
+        task_id: row.try_get("task_id")?,
+        map_index: row.try_get("map_index")?,
+        state: state(row)?,
+        try_number: row.try_get("try_number")?,
+        max_tries: row.try_get("max_tries")?,
+        start_date: row.try_get("start_date")?,
+        end_date: row.try_get("end_date")?,
+        next_reschedule_at: row.try_get::<Option<DateTime<Utc>>, _>("next_reschedule_at")?,
+        retry_delay_override: row.try_get("retry_delay_override")?,
+    })
+}
+
+fn state(row: &PgRow) -> Result<Option<TaskInstanceState>> {
+    let text: Option<String> = row.try_get("state")?;
+    text.map(|text| text.parse().map_err(corrupt)).transpose()
+}
+
+fn parse<T: std::str::FromStr<Err: ToString>>(row: &PgRow, column: &str) -> Result<T> {
+    row.try_get::<String, _>(column)?.parse().map_err(corrupt)
+}
+
+fn corrupt(error: impl ToString) -> MetadataError {
+    MetadataError::Corrupt(error.to_string())
+}
+
+fn lengths(rows: &[PgRow]) -> Result<HashMap<String, u64>> {
+    rows.iter()
+        .map(|row| {
+            let length: i64 = row.try_get("length")?;
+            Ok((row.try_get("task_id")?, u64::try_from(length).map_err(corrupt)?))
+        })
+        .collect()
+}
+
+fn previous_task(row: &PgRow) -> Result<(String, PreviousTask)> {
+    let count = |column: &str| u64::try_from(row.try_get::<i64, _>(column)?).map_err(corrupt);
+    Ok((row.try_get("task_id")?, PreviousTask { total: count("total")?, unsuccessful: count("unsuccessful")? }))
+}
+
+/// Reads the XCom in which an operator says what it skips: `{"followed": […]}` or `{"skipped": […]}`, as JSON text or
+/// as JSON (`airflow/sdk/bases/skipmixin.py`).
+fn skip_decision(row: &PgRow) -> Result<Option<((String, i32), SkipDecision)>> {
+    let value: Option<Value> = row.try_get("value")?;
+    let value = match value {
+        Some(Value::String(text)) => serde_json::from_str(&text).map_err(corrupt)?,
+        Some(value) => value,
+        None => return Ok(None),
+    };
+    let tasks = |key: &str| -> Option<HashSet<String>> {
+        Some(value.get(key)?.as_array()?.iter().filter_map(|task| task.as_str().map(str::to_owned)).collect())
+    };
+    let decision = match (tasks("followed"), tasks("skipped")) {
+        (Some(followed), _) => SkipDecision::Followed(followed),
+        (None, Some(skipped)) => SkipDecision::Skipped(skipped),
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(((row.try_get("task_id")?, row.try_get("map_index")?), decision)))
+}

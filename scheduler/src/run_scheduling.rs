@@ -1,0 +1,302 @@
+//! One Dag run: loads its facts, asks the model what should happen, and writes that down in one transaction.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use metrics::counter;
+use serde_json::json;
+use sqlx::{PgConnection, query, query_scalar};
+use tradewind_metadata::task_instance::{New, Transition, transition_silently};
+use tradewind_metadata::trigger::NewTrigger;
+use tradewind_metadata::{Database, Result, dag_run, serialized_dag, task_instance, trigger};
+use tradewind_model::dag::Dag;
+use tradewind_model::scheduling::{self, RunEnd, RunView, Start, Step};
+use tradewind_model::state::{DagRunState, TaskInstanceState};
+use uuid::Uuid;
+
+use crate::run_facts::HeldRun;
+
+/// Steps taken in one transaction while task instances are being made; more wait for the next turn.
+const ROUNDS: usize = 8;
+
+/// What came of looking at a run.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Task instances were set to `scheduled`.
+    pub(crate) scheduled: bool,
+    /// The run ended.
+    pub(crate) ended: bool,
+    /// Time alone may change something at this moment.
+    pub(crate) wake_at: Option<DateTime<Utc>>,
+    /// Runs of the same Dag that waited for this one.
+    pub(crate) successors: Vec<i32>,
+}
+
+/// What scheduling a run needs besides the run.
+#[derive(Debug)]
+pub(crate) struct RunScheduler {
+    pub(crate) database: Database,
+    pub(crate) dags: serialized_dag::Cache,
+    pub(crate) job_id: i32,
+    pub(crate) max_retry_delay: TimeDelta,
+}
+
+impl RunScheduler {
+    /// Takes every step that the run is ready for.
+    pub(crate) async fn schedule(&self, id: i32, now: DateTime<Utc>) -> Result<Outcome> {
+        let mut transaction = self.database.pool().begin().await?;
+        let Some(run) = HeldRun::take(&mut transaction, id).await? else { return Ok(Outcome::default()) };
+        let Some(version) = run.dag_version_id() else {
+            tracing::error!(dag_id = run.dag_id, "a run waits, but its Dag was never serialized");
+            return Ok(Outcome::default());
+        };
+        let dag = self.dags.version(&mut transaction, version).await?;
+        let mut outcome = Outcome::default();
+        for _ in 0..ROUNDS {
+            let again = self.step(&mut transaction, &run, &dag, version, now, &mut outcome).await?;
+            if !again {
+                break;
+            }
+        }
+        query("UPDATE dag_run SET last_scheduling_decision = $2, scheduled_by_job_id = $3 WHERE id = $1")
+            .bind(id)
+            .bind(now)
+            .bind(self.job_id)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(outcome)
+    }
+
+    async fn step(
+        &self,
+        connection: &mut PgConnection,
+        run: &HeldRun,
+        dag: &Dag,
+        version: Uuid,
+        now: DateTime<Utc>,
+        outcome: &mut Outcome,
+    ) -> Result<bool> {
+        let (mut task_instances, versions) = run.task_instances(connection).await?;
+        let mut xcoms = run.xcoms(connection, dag, &task_instances).await?;
+        if run.bundle_version.is_none() && !versions.contains(&Some(version)) {
+            self.follow_version(connection, run, dag, version, &task_instances, &xcoms, now).await?;
+            task_instances = run.task_instances(connection).await?.0;
+            xcoms = run.xcoms(connection, dag, &task_instances).await?;
+        }
+        let previous = run.previous(connection, dag).await?;
+        let view = RunView {
+            dag,
+            run: &run.facts,
+            task_instances: &task_instances,
+            xcoms: &xcoms,
+            previous: previous.as_ref(),
+            max_retry_delay: self.max_retry_delay,
+            now,
+        };
+        let step = scheduling::step(&view);
+        outcome.wake_at = step.wake_at;
+        self.apply(connection, run, dag, version, &step, now, outcome).await?;
+        Ok(step.again && !step.is_idle())
+    }
+
+    /// Brings the run to a newer version of its Dag: tasks that are new, gone or back.
+    #[expect(clippy::too_many_arguments, reason = "the facts of one step, passed on")]
+    async fn follow_version(
+        &self,
+        connection: &mut PgConnection,
+        run: &HeldRun,
+        dag: &Dag,
+        version: Uuid,
+        task_instances: &[scheduling::TaskInstanceFacts],
+        xcoms: &scheduling::XComFacts,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let integrity = scheduling::verify_integrity(dag, &run.facts, task_instances, xcoms);
+        query(
+            "UPDATE task_instance SET dag_version_id = $3 \
+             WHERE dag_id = $1 AND run_id = $2 AND (state IS NULL OR state <> ALL ($4))",
+        )
+        .bind(&run.dag_id)
+        .bind(&run.facts.run_id)
+        .bind(version)
+        .bind(TaskInstanceState::FINISHED.iter().map(|state| state.as_str()).collect::<Vec<_>>())
+        .execute(&mut *connection)
+        .await?;
+        let mut transitions: Vec<Transition> = integrity
+            .remove
+            .iter()
+            .map(|(id, from)| Transition::new(*id, &[*from], Some(TaskInstanceState::Removed)))
+            .collect();
+        transitions
+            .extend(integrity.restore.iter().map(|id| Transition::new(*id, &[Some(TaskInstanceState::Removed)], None)));
+        transition_silently(connection, &transitions).await?;
+        let new: Vec<New> = integrity.create.into_iter().map(New::from).collect();
+        task_instance::create(connection, dag, &run.identity(version), &new, now).await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the facts of one step, passed on")]
+    async fn apply(
+        &self,
+        connection: &mut PgConnection,
+        run: &HeldRun,
+        dag: &Dag,
+        version: Uuid,
+        step: &Step,
+        now: DateTime<Utc>,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let mut transitions: Vec<Transition> = step
+            .end
+            .iter()
+            .map(|change| {
+                let change_of_state = Transition::new(change.id, &[change.from], Some(change.to));
+                if !change.is_dated {
+                    return change_of_state;
+                }
+                change_of_state.with("start_date", json!(now)).with("end_date", json!(now)).with("duration", 0.0)
+            })
+            .collect();
+        if !run.is_suspended {
+            transitions.extend(step.schedule.iter().map(|start| scheduled(start, now)));
+            transitions.extend(step.succeed.iter().map(|start| succeeded(start, now)));
+            outcome.scheduled |= !step.schedule.is_empty();
+            self.defer(connection, dag, &step.defer, now).await?;
+        }
+        transition_silently(connection, &transitions).await?;
+        task_instance::expand(connection, &step.expand).await?;
+        let new: Vec<New> = step
+            .create
+            .iter()
+            .flat_map(|creation| {
+                creation.map_indexes.iter().map(|map_index| New {
+                    task: creation.task,
+                    map_index: *map_index,
+                    state: creation.state,
+                    is_named: false,
+                })
+            })
+            .collect();
+        task_instance::create(connection, dag, &run.identity(version), &new, now).await?;
+        match &step.end_run {
+            Some(end) => self.end_run(connection, run, dag, end, now, outcome).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Puts tasks that start with a trigger straight into `deferred`.
+    async fn defer(
+        &self,
+        connection: &mut PgConnection,
+        dag: &Dag,
+        starts: &[Start],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let mut transitions = Vec::new();
+        for start in starts {
+            let task = dag.at(start.task);
+            let Some(start_trigger) = &task.start_trigger else { continue };
+            let new = NewTrigger {
+                classpath: &start_trigger.trigger_cls,
+                kwargs: start_trigger.trigger_kwargs.as_ref(),
+                queue: None,
+            };
+            let trigger_id = trigger::create(connection, &new).await?;
+            let timeout = [start_trigger.timeout, task.execution_timeout].into_iter().flatten().min();
+            transitions.push(
+                Transition::new(start.id, &[start.from], Some(TaskInstanceState::Deferred))
+                    .with("start_date", json!(now))
+                    .with("try_number", start.try_number)
+                    .with("trigger_id", trigger_id)
+                    .with("trigger_timeout", json!(timeout.map(|timeout| now + timeout)))
+                    .with("next_method", start_trigger.next_method.as_str())
+                    .with("next_kwargs", start_trigger.next_kwargs.clone().unwrap_or_else(|| json!({}))),
+            );
+        }
+        transition_silently(connection, &transitions).await?;
+        Ok(())
+    }
+
+    async fn end_run(
+        &self,
+        connection: &mut PgConnection,
+        run: &HeldRun,
+        dag: &Dag,
+        end: &RunEnd,
+        now: DateTime<Utc>,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let running = [DagRunState::Running];
+        if dag_run::set_state_silently(connection, &[run.id], &running, end.state, now).await?.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(dag_id = run.dag_id, run_id = run.facts.run_id, state = %end.state, reason = end.reason.as_str(), "the run ended");
+        counter!("dagrun.finished", "dag_id" => run.dag_id.clone(), "state" => end.state.as_str()).increment(1);
+        outcome.ended = true;
+        query(include_str!("../queries/set_exceeds_max_active_runs.sql"))
+            .bind(&run.dag_id)
+            .execute(&mut *connection)
+            .await?;
+        if let Some(backfill_id) = run.backfill_id {
+            query(include_str!("../queries/complete_backfill.sql"))
+                .bind(backfill_id)
+                .bind(now)
+                .execute(&mut *connection)
+                .await?;
+        }
+        if end.state == DagRunState::Failed && dag.settings.max_consecutive_failed_dag_runs > 0 {
+            query(include_str!("../queries/pause_after_failures.sql"))
+                .bind(&run.dag_id)
+                .bind(i64::from(dag.settings.max_consecutive_failed_dag_runs))
+                .execute(&mut *connection)
+                .await?;
+        }
+        self.request_callback(connection, run, dag, end, now).await?;
+        if dag.depends_on_past() {
+            outcome.successors = query_scalar("SELECT id FROM dag_run WHERE dag_id = $1 AND state = 'running'")
+                .bind(&run.dag_id)
+                .fetch_all(connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the Dag processor to run the Dag's own callback for this end, if it has one.
+    async fn request_callback(
+        &self,
+        connection: &mut PgConnection,
+        run: &HeldRun,
+        dag: &Dag,
+        end: &RunEnd,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let failed = end.state == DagRunState::Failed;
+        let settings = &dag.settings;
+        if !(if failed { settings.has_on_failure_callback } else { settings.has_on_success_callback }) {
+            return Ok(());
+        }
+        query(include_str!("../queries/request_dag_callback.sql"))
+            .bind(run.id)
+            .bind(end.relevant_task_instance)
+            .bind(failed)
+            .bind(end.reason.as_str())
+            .bind(Uuid::now_v7())
+            .bind(now)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}
+
+fn scheduled(start: &Start, now: DateTime<Utc>) -> Transition {
+    Transition::new(start.id, &[start.from], Some(TaskInstanceState::Scheduled))
+        .with("scheduled_dttm", json!(now))
+        .with("try_number", start.try_number)
+}
+
+/// An `EmptyOperator` has nothing to run.
+fn succeeded(start: &Start, now: DateTime<Utc>) -> Transition {
+    Transition::new(start.id, &[start.from], Some(TaskInstanceState::Success))
+        .with("start_date", json!(now))
+        .with("end_date", json!(now))
+        .with("duration", 0.0)
+        .with("try_number", start.try_number)
+}

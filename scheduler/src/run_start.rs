@@ -1,0 +1,28 @@
+//! Moves Dag runs from `queued` to `running` as `max_active_runs` allows.
+
+use chrono::{DateTime, Utc};
+use sqlx::query_scalar;
+use tradewind_metadata::{Database, Result, dag_run};
+use tradewind_model::state::DagRunState;
+
+/// Starts every queued run there is room for. Returns the ids of the runs started.
+pub(crate) async fn start_queued_runs(database: &Database, now: DateTime<Utc>) -> Result<Vec<i32>> {
+    let mut transaction = database.pool().begin().await?;
+    let dags: Vec<String> = query_scalar(include_str!("../queries/lock_dags_with_queued_runs.sql"))
+        .bind(now)
+        .fetch_all(&mut *transaction)
+        .await?;
+    if dags.is_empty() {
+        return Ok(Vec::new());
+    }
+    let startable: Vec<i32> = query_scalar(include_str!("../queries/startable_runs.sql"))
+        .bind(now)
+        .bind(&dags)
+        .fetch_all(&mut *transaction)
+        .await?;
+    let started =
+        dag_run::set_state_silently(&mut transaction, &startable, &[DagRunState::Queued], DagRunState::Running, now)
+            .await?;
+    transaction.commit().await?;
+    Ok(started)
+}

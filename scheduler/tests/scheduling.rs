@@ -1,0 +1,250 @@
+//! The scheduler at work on a real database.
+
+mod support;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::json;
+use support::{DagBuilder, World, options};
+
+#[tokio::test]
+async fn a_chain_runs_one_after_the_other() {
+    let mut world = World::new().await;
+    let dag =
+        DagBuilder::new("chain").task("a", &["b"], json!({})).task("b", &["c"], json!({})).task("c", &[], json!({}));
+    world.add_dag(&dag).await;
+    let run = world.trigger("chain", "r").await;
+    world.start_scheduler(options()).await;
+    for task_id in ["a", "b", "c"] {
+        let claim = world.next_claim().await;
+        assert_eq!((claim.task_id.as_str(), claim.try_number), (task_id, 1));
+        assert!(world.claim(5).await.is_empty(), "nothing else may run beside {task_id}");
+        world.succeed(&claim).await;
+    }
+    world.await_run_state(run, "success").await;
+    assert_eq!(world.count("SELECT count(*) FROM tradewind.outbox").await, 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_tried_again_and_its_failure_goes_downstream() {
+    let mut world = World::new().await;
+    let dag = DagBuilder::new("retry")
+        .task("a", &["b", "c"], json!({"retries": 1, "retry_delay": 0.3}))
+        .task("b", &[], json!({}))
+        .task("c", &[], json!({"trigger_rule": "one_failed"}));
+    world.add_dag(&dag).await;
+    let run = world.trigger("retry", "r").await;
+    world.start_scheduler(options()).await;
+    let first = world.next_claim().await;
+    world.fail(&first, true).await;
+    let second = world.next_claim().await;
+    assert_eq!((second.task_id.as_str(), second.try_number), ("a", 2));
+    assert_ne!(first.id, second.id, "every attempt has an id of its own");
+    world.fail(&second, false).await;
+    let cleanup = world.next_claim().await;
+    assert_eq!(cleanup.task_id, "c");
+    world.succeed(&cleanup).await;
+    world.await_run_state(run, "failed").await;
+    let states = world.states(run).await;
+    assert_eq!(states[&("b".to_owned(), -1)].as_deref(), Some("upstream_failed"));
+    assert_eq!(world.count("SELECT count(*) FROM task_instance_history").await, 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn no_limit_is_exceeded_and_a_full_pool_keeps_nobody_waiting() {
+    let mut world = World::new().await;
+    sqlx::query("INSERT INTO slot_pool (pool, slots, description, include_deferred) VALUES ('narrow', 2, '', false)")
+        .execute(world.database.pool())
+        .await
+        .expect("a pool");
+    let mut narrow = DagBuilder::new("narrow");
+    for index in 0..20 {
+        narrow = narrow.task(&format!("n{index:02}"), &[], json!({"pool": "narrow", "priority_weight": 100}));
+    }
+    let wide = DagBuilder::new("wide").column("max_active_tasks", json!(3));
+    let wide = (0..9).fold(wide, |dag, index| dag.task(&format!("w{index}"), &[], json!({})));
+    world.add_dag(&narrow).await;
+    world.add_dag(&wide).await;
+    let runs = [world.trigger("narrow", "r").await, world.trigger("wide", "r").await];
+    world.start_scheduler(options()).await;
+    let mut claimed = 0;
+    while claimed < 29 {
+        let mut active = Vec::new();
+        for _ in 0..4 {
+            active.extend(world.claim(50).await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut by_dag: HashMap<&str, usize> = HashMap::new();
+        for claim in &active {
+            *by_dag.entry(claim.dag_id.as_str()).or_default() += 1;
+        }
+        assert!(by_dag.get("narrow").is_none_or(|count| *count <= 2), "{by_dag:?}");
+        assert!(by_dag.get("wide").is_none_or(|count| *count <= 3), "{by_dag:?}");
+        claimed += active.len();
+        for claim in &active {
+            world.succeed(claim).await;
+        }
+    }
+    for run in runs {
+        world.await_run_state(run, "success").await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn task_limits_hold_over_runs() {
+    let mut world = World::new().await;
+    let dag = DagBuilder::new("limited").column("has_task_concurrency_limits", json!(true)).task(
+        "a",
+        &[],
+        json!({"max_active_tis_per_dag": 1}),
+    );
+    world.add_dag(&dag).await;
+    let runs = [world.trigger("limited", "r1").await, world.trigger("limited", "r2").await];
+    world.start_scheduler(options()).await;
+    for _ in 0..2 {
+        let claim = world.next_claim().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(world.claim(5).await.is_empty());
+        world.succeed(&claim).await;
+    }
+    for run in runs {
+        world.await_run_state(run, "success").await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_empty_operator_and_a_skipped_branch_cost_no_worker() {
+    let mut world = World::new().await;
+    let dag = DagBuilder::new("empty")
+        .task("a", &["b"], json!({"_is_empty": true, "task_type": "EmptyOperator"}))
+        .task("b", &[], json!({"_is_empty": true, "task_type": "EmptyOperator"}));
+    world.add_dag(&dag).await;
+    let run = world.trigger("empty", "r").await;
+    world.start_scheduler(options()).await;
+    world.await_run_state(run, "success").await;
+    assert_eq!(world.count("SELECT count(*) FROM tradewind.outbox").await, 0);
+    assert_eq!(world.count("SELECT min(try_number)::bigint FROM task_instance").await, 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_attempt_is_tried_again() {
+    let mut world = World::new().await;
+    let dag = DagBuilder::new("silent").task("a", &[], json!({"retries": 1, "retry_delay": 0.0}));
+    world.add_dag(&dag).await;
+    let run = world.trigger("silent", "r").await;
+    world
+        .start_scheduler(tradewind_scheduler::Options {
+            task_heartbeat_timeout: Duration::from_millis(400),
+            ..options()
+        })
+        .await;
+    let lost = world.next_claim().await;
+    let second = world.next_claim().await;
+    assert_eq!((second.task_id.as_str(), second.try_number), ("a", 2));
+    assert_ne!(lost.id, second.id);
+    world.succeed(&second).await;
+    world.await_run_state(run, "success").await;
+    assert_eq!(world.count("SELECT count(*) FROM log WHERE event = 'heartbeat timeout'").await, 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_instance_cleared_while_it_ran_starts_anew() {
+    let mut world = World::new().await;
+    world.add_dag(&DagBuilder::new("cleared").task("a", &[], json!({}))).await;
+    let run = world.trigger("cleared", "r").await;
+    world.start_scheduler(options()).await;
+    let first = world.next_claim().await;
+    sqlx::query(
+        "UPDATE task_instance SET state = 'restarting', last_heartbeat_at = now() - interval '1 minute' WHERE id = $1",
+    )
+    .bind(first.id)
+    .execute(world.database.pool())
+    .await
+    .expect("a change");
+    let second = world.next_claim().await;
+    assert_eq!((second.task_id.as_str(), second.try_number), ("a", 2));
+    world.succeed(&second).await;
+    world.await_run_state(run, "success").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_written_without_a_notification_is_found() {
+    let mut world = World::new().await;
+    let dag = DagBuilder::new("quiet").task("a", &["b"], json!({})).task("b", &[], json!({}));
+    world.add_dag(&dag).await;
+    let run = world.trigger("quiet", "r").await;
+    world.start_scheduler(options()).await;
+    let claim = world.next_claim().await;
+    // As an official worker's API server would write it.
+    sqlx::query("UPDATE task_instance SET state = 'success', end_date = now() WHERE id = $1")
+        .bind(claim.id)
+        .execute(world.database.pool())
+        .await
+        .expect("a change");
+    assert_eq!(world.run_to_end(run).await, "success");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_timetable_makes_runs_within_max_active_runs() {
+    let mut world = World::new().await;
+    let start = "2024-01-01T00:00:00Z";
+    let dag = DagBuilder::new("daily")
+        .with("catchup", json!(true))
+        .with("start_date", json!(1_704_067_200.0))
+        .with("end_date", json!(1_704_412_800.0))
+        .with(
+            "timetable",
+            json!({
+                "__type": "airflow.timetables.interval.CronDataIntervalTimetable",
+                "__var": {"expression": "0 0 * * *", "timezone": "UTC"},
+            }),
+        )
+        .column("max_active_runs", json!(2))
+        .column("next_dagrun", json!(start))
+        .column("next_dagrun_data_interval_start", json!(start))
+        .column("next_dagrun_data_interval_end", json!("2024-01-02T00:00:00Z"))
+        .column("next_dagrun_create_after", json!("2024-01-02T00:00:00Z"))
+        .task("a", &[], json!({}));
+    world.add_dag(&dag).await;
+    world.start_scheduler(options()).await;
+    for day in 1..=5 {
+        let claim = world.next_claim().await;
+        // A run is named after the end of its interval.
+        assert_eq!(claim.run_id, format!("scheduled__2024-01-0{}T00:00:00+00:00", day + 1));
+        let active = world.count("SELECT count(*) FROM dag_run WHERE state IN ('queued', 'running')").await;
+        assert!(active <= 2, "{active} active runs");
+        world.succeed(&claim).await;
+    }
+    while world.count("SELECT count(*) FROM dag_run WHERE state = 'success'").await < 5 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(world.count("SELECT count(*) FROM dag WHERE next_dagrun IS NOT NULL").await, 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn three_schedulers_queue_nothing_twice() {
+    let mut world = World::new().await;
+    let mut dag = DagBuilder::new("many");
+    for index in 0..30 {
+        dag = dag.task(&format!("a{index}"), &["z"], json!({}));
+    }
+    world.add_dag(&dag.task("z", &[], json!({}))).await;
+    for _ in 0..3 {
+        world.start_scheduler(options()).await;
+    }
+    let run = world.trigger("many", "r").await;
+    assert_eq!(world.run_to_end(run).await, "success");
+    assert_eq!(world.count("SELECT max(try_number)::bigint FROM task_instance").await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM log WHERE event = 'success'").await, 31);
+    world.stop().await;
+}
