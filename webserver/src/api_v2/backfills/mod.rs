@@ -1,0 +1,158 @@
+//! `/backfills`: reading, making, pausing and cancelling them.
+
+mod create;
+
+use crate::audit::Change;
+use crate::auth::{Resource, User};
+use crate::error::{ApiError, ApiResult};
+use crate::query::{Filter, Listing, Order, Params, PathInt, SortKey, key};
+use crate::state::App;
+use crate::timestamp::Timestamp;
+use axum::extract::{Path, State};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use chrono::Utc;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{FromRow, Postgres, QueryBuilder};
+use tradewind_metadata::notify;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/backfills", get(list).post(create::create))
+        .route("/backfills/dry_run", post(create::preview))
+        .route("/backfills/{backfill_id}", get(read))
+        .route("/backfills/{backfill_id}/pause", put(pause))
+        .route("/backfills/{backfill_id}/unpause", put(unpause))
+        .route("/backfills/{backfill_id}/cancel", put(cancel))
+}
+
+/// A backfill.
+#[derive(Debug, Serialize, FromRow)]
+pub(crate) struct Backfill {
+    id: i32,
+    dag_id: String,
+    from_date: Timestamp,
+    to_date: Timestamp,
+    dag_run_conf: Option<Value>,
+    is_paused: Option<bool>,
+    reprocess_behavior: String,
+    max_active_runs: i32,
+    created_at: Timestamp,
+    completed_at: Option<Timestamp>,
+    updated_at: Timestamp,
+    dag_display_name: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Collection {
+    pub(crate) backfills: Vec<Backfill>,
+    pub(crate) total_entries: i64,
+}
+
+pub(crate) const COLUMNS: &str = "b.id, b.dag_id, b.from_date, b.to_date, b.dag_run_conf, b.is_paused, \
+     b.reprocess_behavior, b.max_active_runs, b.created_at, b.completed_at, b.updated_at, \
+     COALESCE(d.dag_display_name, d.dag_id) AS dag_display_name";
+pub(crate) const SOURCE: &str = "backfill b JOIN dag d ON d.dag_id = b.dag_id";
+pub(crate) const SORT_KEYS: &[SortKey] = &[key("id", &[("b.id", "integer")])];
+
+async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
+    user.may_read(Resource::Dag)?;
+    let dag_id = params.text("dag_id");
+    if dag_id.is_none() {
+        params.missing("dag_id");
+    }
+    let mut filter = Filter::new();
+    filter.equal_text("b.dag_id", &dag_id.unwrap_or_default());
+    let page = params.page(&app);
+    let order = Order::from_params(&mut params, SORT_KEYS, &["id"]);
+    params.check()?;
+    let listing = Listing { columns: COLUMNS, source: SOURCE, filter, order };
+    let (backfills, total_entries) = listing.page(&app.pool, page).await?;
+    Ok(Json(Collection { backfills, total_entries }))
+}
+
+async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> ApiResult<Json<Backfill>> {
+    user.may_read(Resource::Dag)?;
+    find(&app, PathInt::parse("backfill_id", &id)?).await.map(Json)
+}
+
+async fn find(app: &App, id: i32) -> ApiResult<Backfill> {
+    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE b.id = "));
+    let backfill = query.push_bind(id).build_query_as().fetch_optional(&app.pool).await?;
+    backfill.ok_or_else(|| ApiError::not_found("Backfill not found"))
+}
+
+/// Writes the audit log and returns the backfill's id, when it is not completed.
+async fn changeable(app: &App, user: &User, params: &Params, id: &str, event: &str) -> ApiResult<i32> {
+    Change { event, method: "PUT", path: &[("backfill_id", id)], body: None }.record(app, user, params).await?;
+    user.may_write(Resource::Dag)?;
+    let backfill = find(app, PathInt::parse("backfill_id", id)?).await?;
+    match backfill.completed_at {
+        None => Ok(backfill.id),
+        Some(_) => Err(ApiError::conflict("Backfill is already completed.")),
+    }
+}
+
+async fn set_paused(app: &App, id: i32, paused: bool) -> ApiResult<()> {
+    sqlx::query("UPDATE backfill SET is_paused = $2, updated_at = $3 WHERE id = $1 AND is_paused IS DISTINCT FROM $2")
+        .bind(id)
+        .bind(paused)
+        .bind(Utc::now())
+        .execute(&app.pool)
+        .await?;
+    Ok(())
+}
+
+async fn pause(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path(id): Path<String>,
+) -> ApiResult<Json<Backfill>> {
+    let id = changeable(&app, &user, &params, &id, "pause_backfill").await?;
+    set_paused(&app, id, true).await?;
+    find(&app, id).await.map(Json)
+}
+
+async fn unpause(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path(id): Path<String>,
+) -> ApiResult<Json<Backfill>> {
+    let id = changeable(&app, &user, &params, &id, "unpause_backfill").await?;
+    set_paused(&app, id, false).await?;
+    let backfill = find(&app, id).await?;
+    notify::send(&mut *app.pool.acquire().await?, notify::DAG, &[backfill.dag_id.as_str()])
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
+    Ok(Json(backfill))
+}
+
+/// Pauses first, so that no more runs start; then the queued runs fail.
+async fn cancel(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path(id): Path<String>,
+) -> ApiResult<Json<Backfill>> {
+    let id = changeable(&app, &user, &params, &id, "cancel_backfill").await?;
+    set_paused(&app, id, true).await?;
+    let mut transaction = app.pool.begin().await?;
+    sqlx::query(
+        "UPDATE dag_run SET state = 'failed', updated_at = $2 WHERE state = 'queued' \
+         AND id IN (SELECT dag_run_id FROM backfill_dag_run WHERE backfill_id = $1)",
+    )
+    .bind(id)
+    .bind(Utc::now())
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query("UPDATE backfill SET completed_at = $2, updated_at = $2 WHERE id = $1")
+        .bind(id)
+        .bind(Utc::now())
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    find(&app, id).await.map(Json)
+}

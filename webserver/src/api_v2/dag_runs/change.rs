@@ -1,0 +1,191 @@
+//! Marking runs as success, failed or queued, and their notes.
+
+use super::{DagRun, RunKey, by_id, not_found};
+use crate::api_v2::bulk::{BulkAction, BulkResponse, OnConflict, Operation, actions};
+use crate::api_v2::task_instances::change::mark;
+use crate::api_v2::task_instances::clear::refusal;
+use crate::api_v2::task_instances::selection::{Runs, select};
+use crate::audit::Change;
+use crate::auth::{Resource, User};
+use crate::body::Body;
+use crate::error::{ApiError, ApiResult};
+use crate::query::Params;
+use crate::state::App;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use chrono::Utc;
+use serde_json::{Value, json};
+use tradewind_metadata::dag_run::set_state;
+use tradewind_model::state::{DagRunState, TaskInstanceState};
+
+/// States of task instances that are being worked on.
+const RUNNING: [&str; 4] = ["running", "deferred", "up_for_reschedule", "awaiting_input"];
+
+/// What a request changes.
+struct Wanted {
+    state: Option<DagRunState>,
+    note: Option<Option<String>>,
+}
+
+impl Wanted {
+    fn read(body: &mut Body, mask: &[String]) -> ApiResult<Self> {
+        let state = body.optional_word("state", &["queued", "success", "failed"]);
+        let note_given = body.has("note");
+        let note = body.optional_text("note");
+        body.limit_length("note", 1000);
+        body.finish()?;
+        let keep = |name: &str| mask.is_empty() || mask.iter().any(|field| field == name);
+        let state = state.filter(|_| keep("state")).and_then(|state| state.parse().ok());
+        Ok(Self { state, note: note_given.then_some(note).filter(|_| keep("note")) })
+    }
+}
+
+pub(super) async fn patch(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path((dag_id, run_id)): Path<(String, String)>,
+    bytes: Bytes,
+) -> ApiResult<Json<DagRun>> {
+    user.may_write(Resource::Dag)?;
+    let mut body = Body::from_bytes(&bytes)?;
+    let path = [("dag_id", dag_id.as_str()), ("dag_run_id", run_id.as_str())];
+    Change { event: "patch_dag_run", method: "PATCH", path: &path, body: Some(body.fields()) }
+        .record(&app, &user, &params)
+        .await?;
+    let wanted = Wanted::read(&mut body, &params.texts("update_mask"))?;
+    let run = RunKey::require(&app.pool, &dag_id, &run_id).await?;
+    apply(&app, &user, &dag_id, &run_id, &run, &wanted).await?;
+    Ok(Json(by_id(&app.pool, run.id).await?))
+}
+
+async fn apply(app: &App, user: &User, dag_id: &str, run_id: &str, run: &RunKey, wanted: &Wanted) -> ApiResult<()> {
+    if let Some(note) = &wanted.note {
+        set_note(app, user, run.id, note.as_deref()).await?;
+    }
+    match wanted.state {
+        Some(DagRunState::Success) => {
+            end(app, dag_id, run_id, run, DagRunState::Success, TaskInstanceState::Success).await
+        }
+        Some(DagRunState::Failed) => {
+            end(app, dag_id, run_id, run, DagRunState::Failed, TaskInstanceState::Failed).await
+        }
+        Some(state) => set_run_state(app, run, state).await,
+        None => Ok(()),
+    }
+}
+
+async fn set_run_state(app: &App, run: &RunKey, state: DagRunState) -> ApiResult<()> {
+    let mut transaction = app.pool.begin().await?;
+    set_state(&mut transaction, &[run.id], DagRunState::ALL, state, Utc::now()).await.map_err(refusal)?;
+    Ok(transaction.commit().await?)
+}
+
+/// Ends a run: what is being worked on gets the state, what has not started is skipped, teardowns still run and then
+/// end the run themselves (`airflow/api/common/mark_tasks.py`).
+async fn end(
+    app: &App,
+    dag_id: &str,
+    run_id: &str,
+    run: &RunKey,
+    run_state: DagRunState,
+    state: TaskInstanceState,
+) -> ApiResult<()> {
+    let dag = app.dags.of_run(&app.pool, dag_id, run.created_dag_version_id).await?;
+    let mut open = select(&app.pool, dag_id, &Runs::One(run_id.to_owned()), None, &[]).await?;
+    open.retain(|instance| dag.tasks.contains_key(&instance.task_id));
+    let is_finished = |state: &str| state.parse().is_ok_and(TaskInstanceState::is_finished);
+    open.retain(|instance| !instance.state.as_deref().is_some_and(is_finished));
+    let is_teardown = |task_id: &str| dag.tasks[task_id].flag("is_teardown");
+    let teardown_open = open.iter().any(|instance| is_teardown(&instance.task_id));
+    open.retain(|instance| !is_teardown(&instance.task_id));
+    let (running, pending): (Vec<_>, Vec<_>) =
+        open.into_iter().partition(|instance| instance.state.as_deref().is_some_and(|state| RUNNING.contains(&state)));
+    mark(app, &pending, TaskInstanceState::Skipped).await?;
+    mark(app, &running, state).await?;
+    if teardown_open { Ok(()) } else { set_run_state(app, run, run_state).await }
+}
+
+/// Sets or, with an empty text, removes the note of a run.
+pub(super) async fn set_note(app: &App, user: &User, run: i32, note: Option<&str>) -> ApiResult<()> {
+    if note == Some("") {
+        sqlx::query("DELETE FROM dag_run_note WHERE dag_run_id = $1").bind(run).execute(&app.pool).await?;
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO dag_run_note (dag_run_id, user_id, content, created_at, updated_at) \
+         VALUES ($1, $2, $3, now(), now()) ON CONFLICT (dag_run_id) DO UPDATE SET content = EXCLUDED.content, \
+         user_id = EXCLUDED.user_id, updated_at = EXCLUDED.updated_at",
+    )
+    .bind(run)
+    .bind(&user.name)
+    .bind(note)
+    .execute(&app.pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn patch_many(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path(dag_id): Path<String>,
+    bytes: Bytes,
+) -> ApiResult<Json<BulkResponse>> {
+    user.may_write(Resource::Dag)?;
+    let mut body = Body::from_bytes(&bytes)?;
+    Change { event: "bulk_dag_runs", method: "PATCH", path: &[("dag_id", &dag_id)], body: Some(body.fields()) }
+        .record(&app, &user, &params)
+        .await?;
+    let mut response = BulkResponse::default();
+    for action in actions(&mut body)? {
+        let outcome = response.outcome(action.operation);
+        if action.operation == Operation::Create {
+            let detail = "Dag Runs bulk create is not supported. Use the trigger Dag Run endpoint instead.";
+            outcome.fail(&ApiError::new(StatusCode::METHOD_NOT_ALLOWED, detail));
+            continue;
+        }
+        for entity in &action.entities {
+            match perform_one(&app, &user, &dag_id, &action, entity).await {
+                Ok(Some(key)) => outcome.succeed(key),
+                Ok(None) => {}
+                Err(error) => outcome.fail(&error),
+            }
+        }
+    }
+    Ok(Json(response))
+}
+
+/// Changes or deletes the run that one entity of a bulk request names.
+async fn perform_one(
+    app: &App,
+    user: &User,
+    dag_id: &str,
+    action: &BulkAction,
+    entity: &Value,
+) -> ApiResult<Option<String>> {
+    let entity = match entity {
+        Value::String(run_id) => json!({"dag_run_id": run_id}),
+        other => other.clone(),
+    };
+    let mut body = Body::from_value(entity, &["body", "entities"])?;
+    let run_id = body.text("dag_run_id").unwrap_or_default();
+    let dag_id = body.optional_text("dag_id").unwrap_or_else(|| dag_id.to_owned());
+    let wanted = Wanted::read(&mut body, &action.update_mask)?;
+    if dag_id == "~" || run_id == "~" {
+        return Err(ApiError::bad_request(format!(
+            "When using wildcard in path, dag_id must be specified in request body for dag_run_id: {run_id}"
+        )));
+    }
+    let Some(run) = RunKey::find(&app.pool, &dag_id, &run_id).await? else {
+        return if action.on_conflict == OnConflict::Skip { Ok(None) } else { Err(not_found(&dag_id, &run_id)) };
+    };
+    if action.operation == Operation::Update {
+        apply(app, user, &dag_id, &run_id, &run, &wanted).await?;
+    } else {
+        super::delete_run(app, &dag_id, &run_id, &run).await?;
+    }
+    Ok(Some(format!("{dag_id}.{run_id}")))
+}

@@ -1,0 +1,174 @@
+//! `POST …/dagRuns/{dag_run_id}/clear` and `POST /dags/{dag_id}/clearDagRuns`: runs shall run again.
+
+use super::change::set_note;
+use super::{RunKey, by_id, not_found};
+use crate::api_v2::task_instances::clear::{clear as clear_instances, run_on_latest_version};
+use crate::api_v2::task_instances::selection::{Runs, select};
+use crate::api_v2::task_instances::{Collection, by_ids};
+use crate::audit::Change;
+use crate::auth::{Resource, User};
+use crate::body::Body;
+use crate::error::{ApiError, ApiResult};
+use crate::query::Params;
+use crate::state::App;
+use axum::Json;
+use axum::extract::{Path, State};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use uuid::Uuid;
+
+/// How runs are cleared.
+struct Wanted {
+    dry_run: bool,
+    only_failed: bool,
+    only_new: bool,
+    run_on_latest_version: Option<bool>,
+    note: Option<String>,
+}
+
+impl Wanted {
+    /// Reads the fields without complaining about others.
+    fn read(body: &mut Body) -> Self {
+        let wanted = Self {
+            dry_run: body.optional_bool("dry_run").unwrap_or(true),
+            only_failed: body.optional_bool("only_failed").unwrap_or_default(),
+            only_new: body.optional_bool("only_new").unwrap_or_default(),
+            run_on_latest_version: body.optional_bool("run_on_latest_version"),
+            note: body.optional_text("note"),
+        };
+        body.limit_length("note", 1000);
+        wanted
+    }
+
+    fn broken_rule(&self) -> Option<&'static str> {
+        (self.only_new && self.only_failed).then_some("only_new and only_failed are mutually exclusive")
+    }
+
+    fn states(&self) -> &'static [&'static str] {
+        if self.only_failed { &["failed", "upstream_failed"] } else { &[] }
+    }
+}
+
+pub(super) async fn clear(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path((dag_id, run_id)): Path<(String, String)>,
+    bytes: Bytes,
+) -> ApiResult<Json<Value>> {
+    user.may_write(Resource::Dag)?;
+    let mut body = Body::from_bytes(&bytes)?;
+    let path = [("dag_id", dag_id.as_str()), ("dag_run_id", run_id.as_str())];
+    let change = Change { event: "clear_dag_run", method: "POST", path: &path, body: Some(body.fields()) };
+    if body.fields().get("dry_run").and_then(Value::as_bool) == Some(false) {
+        change.record(&app, &user, &params).await?;
+    }
+    let wanted = Wanted::read(&mut body);
+    body.finish_with(wanted.broken_rule())?;
+    let run = RunKey::find(&app.pool, &dag_id, &run_id).await?.ok_or_else(|| not_found(&dag_id, &run_id))?;
+    if wanted.dry_run {
+        let affected = preview(&app, &dag_id, &run_id, &wanted).await?;
+        return Ok(Json(json!({"total_entries": affected.len(), "task_instances": affected})));
+    }
+    perform(&app, &user, &dag_id, &run_id, &run, &wanted).await.map(Json)
+}
+
+pub(super) async fn clear_many(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path(dag_id): Path<String>,
+    bytes: Bytes,
+) -> ApiResult<Json<Value>> {
+    user.may_write(Resource::Dag)?;
+    let mut body = Body::from_bytes(&bytes)?;
+    Change { event: "clear_dag_runs", method: "POST", path: &[("dag_id", &dag_id)], body: Some(body.fields()) }
+        .record(&app, &user, &params)
+        .await?;
+    let wanted = Wanted::read(&mut body);
+    let runs = body.optional_list("dag_runs").unwrap_or_default();
+    body.finish_with(wanted.broken_rule())?;
+    if runs.is_empty() {
+        return Err(ApiError::bad_request(
+            "dag_runs must name at least one run; partition selectors are not supported.",
+        ));
+    }
+    let mut named: Vec<(String, String, RunKey)> = Vec::new();
+    for run in &runs {
+        let text = |name: &str| run.get(name).and_then(Value::as_str);
+        let run_id = text("dag_run_id").unwrap_or_default().to_owned();
+        let of_dag = text("dag_id").unwrap_or(&dag_id).to_owned();
+        if of_dag == "~" {
+            let shown = crate::python::repr(&run_id);
+            return Err(ApiError::bad_request(format!(
+                "When the URL dag_id is '~', every entry must provide a concrete dag_id (missing on dag_run_id: {shown})."
+            )));
+        }
+        if dag_id != "~" && of_dag != dag_id {
+            return Err(ApiError::bad_request(format!(
+                "Entry dag_id '{of_dag}' does not match the URL dag_id '{dag_id}'."
+            )));
+        }
+        let run = RunKey::find(&app.pool, &of_dag, &run_id).await?.ok_or_else(|| not_found(&of_dag, &run_id))?;
+        named.push((of_dag, run_id, run));
+    }
+    let mut affected = Vec::new();
+    for (dag_id, run_id, run) in &named {
+        if wanted.dry_run {
+            affected.extend(preview(&app, dag_id, run_id, &wanted).await?);
+        } else {
+            affected.push(perform(&app, &user, dag_id, run_id, run, &wanted).await?);
+        }
+    }
+    let total = affected.len();
+    Ok(Json(if wanted.dry_run {
+        json!({"task_instances": affected, "total_entries": total})
+    } else {
+        json!({
+            "dag_runs": affected, "total_entries": total, "total_entries_limit": null, "next_cursor": null,
+            "previous_cursor": null,
+        })
+    }))
+}
+
+/// What would be cleared.
+async fn preview(app: &App, dag_id: &str, run_id: &str, wanted: &Wanted) -> ApiResult<Vec<Value>> {
+    let runs = Runs::One(run_id.to_owned());
+    if wanted.only_new {
+        let dag = app.dags.latest(&app.pool, dag_id).await?;
+        let known = select(&app.pool, dag_id, &runs, None, &[]).await?;
+        let known: HashSet<String> = known.into_iter().map(|known| known.task_id).collect();
+        let mut new: Vec<&String> = dag.tasks.keys().filter(|id| !known.contains(*id)).collect();
+        new.sort();
+        return Ok(new.into_iter().map(|id| json!({"task_id": id, "task_display_name": id})).collect());
+    }
+    let selected = select(&app.pool, dag_id, &runs, None, wanted.states()).await?;
+    let ids: Vec<Uuid> = selected.iter().map(|selected| selected.id).collect();
+    let instances = Collection::whole(by_ids(&app.pool, &ids).await?).task_instances;
+    instances
+        .iter()
+        .map(|instance| serde_json::to_value(instance).map_err(|error| ApiError::internal(&error)))
+        .collect()
+}
+
+async fn perform(
+    app: &App,
+    user: &User,
+    dag_id: &str,
+    run_id: &str,
+    run: &RunKey,
+    wanted: &Wanted,
+) -> ApiResult<Value> {
+    if wanted.only_new {
+        return Err(ApiError::bad_request("only_new is not supported: clear the run on the latest version instead."));
+    }
+    let dag = app.dags.of_run(&app.pool, dag_id, run.created_dag_version_id).await?;
+    let latest = run_on_latest_version(app, &dag, wanted.run_on_latest_version)?;
+    let selected = select(&app.pool, dag_id, &Runs::One(run_id.to_owned()), None, wanted.states()).await?;
+    clear_instances(app, dag_id, &selected, latest).await?;
+    if let Some(note) = &wanted.note {
+        set_note(app, user, run.id, Some(note)).await?;
+    }
+    serde_json::to_value(by_id(&app.pool, run.id).await?).map_err(|error| ApiError::internal(&error))
+}

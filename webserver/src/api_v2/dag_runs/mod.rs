@@ -1,0 +1,159 @@
+//! `/dags/{dag_id}/dagRuns`: lists, one run, triggering, changes, clearing, waiting.
+
+mod change;
+mod clear;
+mod list;
+pub(super) mod trigger;
+mod wait;
+
+pub(crate) use list::states;
+pub(crate) use trigger::timetable;
+
+use crate::api_v2::dag_versions::{self, DagVersion};
+use crate::audit::Change;
+use crate::auth::{Resource, User};
+use crate::error::{ApiError, ApiResult};
+use crate::query::Params;
+use crate::state::App;
+use crate::timestamp::Timestamp;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+pub(super) fn routes() -> Router<App> {
+    const RUN: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}";
+    Router::new()
+        .route("/dags/{dag_id}/dagRuns", get(list::list).post(trigger::trigger).patch(change::patch_many))
+        .route("/dags/{dag_id}/dagRuns/list", post(list::list_batch))
+        .route("/dags/{dag_id}/clearDagRuns", post(clear::clear_many))
+        .route(RUN, get(read).patch(change::patch).delete(delete))
+        .route(&format!("{RUN}/clear"), post(clear::clear))
+        .route(&format!("{RUN}/wait"), get(wait::wait))
+}
+
+/// The columns of a run that is selected as `dr`, with its Dag as `d` and its note as `n`.
+pub(crate) const COLUMNS: &str = "dr.id, dr.run_id AS dag_run_id, dr.dag_id, dr.logical_date, dr.queued_at, \
+     dr.start_date, dr.end_date, EXTRACT(EPOCH FROM dr.end_date - dr.start_date)::float8 AS duration, \
+     dr.data_interval_start, dr.data_interval_end, dr.run_after, dr.last_scheduling_decision, dr.run_type, dr.state, \
+     lower(dr.triggered_by) AS triggered_by, dr.triggering_user_name, dr.conf, n.content AS note, dr.bundle_version, \
+     COALESCE(d.dag_display_name, d.dag_id) AS dag_display_name, dr.partition_key, dr.partition_date";
+/// The tables of [`COLUMNS`].
+pub(crate) const SOURCE: &str =
+    "dag_run dr JOIN dag d ON d.dag_id = dr.dag_id LEFT JOIN dag_run_note n ON n.dag_run_id = dr.id";
+
+/// A Dag run.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub(crate) struct DagRun {
+    #[serde(skip)]
+    pub(crate) id: i32,
+    dag_run_id: String,
+    dag_id: String,
+    logical_date: Option<Timestamp>,
+    queued_at: Option<Timestamp>,
+    start_date: Option<Timestamp>,
+    end_date: Option<Timestamp>,
+    duration: Option<f64>,
+    data_interval_start: Option<Timestamp>,
+    data_interval_end: Option<Timestamp>,
+    run_after: Timestamp,
+    last_scheduling_decision: Option<Timestamp>,
+    run_type: String,
+    pub(super) state: Option<String>,
+    triggered_by: Option<String>,
+    triggering_user_name: Option<String>,
+    conf: Option<Value>,
+    note: Option<String>,
+    #[sqlx(skip)]
+    dag_versions: Vec<DagVersion>,
+    bundle_version: Option<String>,
+    dag_display_name: String,
+    partition_key: Option<String>,
+    partition_date: Option<Timestamp>,
+}
+
+/// A run with what is needed to work on it.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct RunKey {
+    pub(crate) id: i32,
+    pub(crate) created_dag_version_id: Option<Uuid>,
+    pub(crate) state: Option<String>,
+    pub(crate) logical_date: Option<Timestamp>,
+}
+
+impl RunKey {
+    /// The run of that id, if any.
+    pub(crate) async fn find(pool: &PgPool, dag_id: &str, run_id: &str) -> ApiResult<Option<Self>> {
+        let statement =
+            "SELECT id, created_dag_version_id, state, logical_date FROM dag_run WHERE dag_id = $1 AND run_id = $2";
+        Ok(sqlx::query_as(statement).bind(dag_id).bind(run_id).fetch_optional(pool).await?)
+    }
+
+    /// The run of that id, or 404.
+    pub(crate) async fn require(pool: &PgPool, dag_id: &str, run_id: &str) -> ApiResult<Self> {
+        Self::find(pool, dag_id, run_id).await?.ok_or_else(|| not_found(dag_id, run_id))
+    }
+}
+
+/// 404 of a run.
+pub(crate) fn not_found(dag_id: &str, run_id: &str) -> ApiError {
+    ApiError::not_found(format!("The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"))
+}
+
+/// Adds the versions of each run.
+pub(crate) async fn with_versions(pool: &PgPool, mut runs: Vec<DagRun>) -> ApiResult<Vec<DagRun>> {
+    let mut versions = dag_versions::of_runs(pool, runs.iter().map(|run| run.id).collect()).await?;
+    for run in &mut runs {
+        run.dag_versions = versions.remove(&run.id).unwrap_or_default();
+    }
+    Ok(runs)
+}
+
+/// The run of that `dag_run.id`.
+pub(crate) async fn by_id(pool: &PgPool, id: i32) -> ApiResult<DagRun> {
+    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE dr.id = "));
+    let run = query.push_bind(id).build_query_as().fetch_optional(pool).await?;
+    let run = run.ok_or_else(|| ApiError::not_found("Dag run not found after update"))?;
+    let runs = with_versions(pool, vec![run]).await?;
+    runs.into_iter().next().ok_or_else(|| ApiError::not_found("Dag run not found after update"))
+}
+
+async fn read(
+    State(app): State<App>,
+    user: User,
+    Path((dag_id, run_id)): Path<(String, String)>,
+) -> ApiResult<Json<DagRun>> {
+    user.may_read(Resource::Dag)?;
+    let run = RunKey::require(&app.pool, &dag_id, &run_id).await?;
+    Ok(Json(by_id(&app.pool, run.id).await?))
+}
+
+async fn delete(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path((dag_id, run_id)): Path<(String, String)>,
+) -> ApiResult<StatusCode> {
+    user.may_write(Resource::Dag)?;
+    let path = [("dag_id", dag_id.as_str()), ("dag_run_id", run_id.as_str())];
+    Change { event: "delete_dag_run", method: "DELETE", path: &path, body: None }.record(&app, &user, &params).await?;
+    let run = RunKey::require(&app.pool, &dag_id, &run_id).await?;
+    delete_run(&app, &dag_id, &run_id, &run).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes a run that is not being worked on.
+async fn delete_run(app: &App, dag_id: &str, run_id: &str, run: &RunKey) -> ApiResult<()> {
+    if !matches!(run.state.as_deref(), Some("queued" | "success" | "failed")) {
+        let state = run.state.as_deref().unwrap_or_default();
+        return Err(ApiError::conflict(format!(
+            "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` cannot be deleted in {state} state"
+        )));
+    }
+    sqlx::query("DELETE FROM dag_run WHERE id = $1").bind(run.id).execute(&app.pool).await?;
+    Ok(())
+}

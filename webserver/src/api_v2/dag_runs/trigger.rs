@@ -1,0 +1,222 @@
+//! `POST /dags/{dag_id}/dagRuns`: a run by hand.
+
+use super::{DagRun, by_id};
+use crate::audit::Change;
+use crate::auth::{Resource, User};
+use crate::body::Body;
+use crate::error::{ApiError, ApiResult};
+use crate::python;
+use crate::query::Params;
+use crate::serialized_dag::SerializedDag;
+use crate::state::App;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use regex::Regex;
+use serde_json::{Map, Value};
+use sqlx::FromRow;
+use std::sync::LazyLock;
+use tradewind_airflow::serialized_dag;
+use tradewind_metadata::{MetadataError, dag_run};
+use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
+use tradewind_model::timetable::{RunIdParts, Timetable};
+
+/// Ids that Airflow makes itself (`airflow/models/dagrun.py`, `RUN_ID_REGEX`).
+const OWN_RUN_ID: &str = r"^(?:manual|scheduled|asset_triggered)__(?:\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00)$";
+static OWN_RUN_ID_PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OWN_RUN_ID).ok());
+
+/// What a request to run a Dag asks for.
+pub(crate) struct Wanted {
+    run_type: DagRunType,
+    run_id: Option<String>,
+    logical_date: Option<DateTime<Utc>>,
+    data_interval: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    run_after: DateTime<Utc>,
+    conf: Map<String, Value>,
+    note: Option<String>,
+    partition_key: Option<String>,
+}
+
+#[derive(FromRow)]
+struct Trigger {
+    has_import_errors: Option<bool>,
+    allowed_run_types: Option<Value>,
+}
+
+pub(super) async fn trigger(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path(dag_id): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> ApiResult<Json<DagRun>> {
+    user.may_write(Resource::Dag)?;
+    let mut body = Body::from_bytes(&bytes)?;
+    Change { event: "trigger_dag_run", method: "POST", path: &[("dag_id", &dag_id)], body: Some(body.fields()) }
+        .record(&app, &user, &params)
+        .await?;
+    body.require("logical_date");
+    let wanted = Wanted::read(&mut body, DagRunType::Manual)?;
+    check_triggerable(&app, &dag_id).await?;
+    // Pages send a referer, clients of the API do not.
+    let from_page = headers.contains_key(header::REFERER);
+    let triggered_by = if from_page { DagRunTriggeredBy::Ui } else { DagRunTriggeredBy::RestApi };
+    let dag = app.dags.latest(&app.pool, &dag_id).await?;
+    wanted.create(&app, &dag, triggered_by, &user).await.map(Json)
+}
+
+impl Wanted {
+    /// Reads the body of a request.
+    pub(crate) fn read(body: &mut Body, run_type: DagRunType) -> ApiResult<Self> {
+        let run_id = body.optional_text("dag_run_id");
+        let start = body.optional_aware_time("data_interval_start");
+        let end = body.optional_aware_time("data_interval_end");
+        let logical_date = body.optional_aware_time("logical_date");
+        let run_after = body.optional_time("run_after");
+        let conf = body.optional_object("conf");
+        let note = body.optional_text("note").filter(|note| !note.is_empty());
+        let partition_key = body.optional_text("partition_key");
+        let rule = "Either both data_interval_start and data_interval_end must be provided or both must be None";
+        body.finish_with((start.is_some() != end.is_some()).then_some(rule))?;
+        Ok(Self {
+            run_type,
+            run_id,
+            logical_date,
+            data_interval: start.zip(end),
+            run_after: run_after.unwrap_or_else(Utc::now),
+            conf: conf.unwrap_or_default(),
+            note,
+            partition_key,
+        })
+    }
+
+    /// Makes the run.
+    pub(crate) async fn create(
+        self,
+        app: &App,
+        dag: &SerializedDag,
+        triggered_by: DagRunTriggeredBy,
+        user: &User,
+    ) -> ApiResult<DagRun> {
+        let run = new_run(app, dag, self, triggered_by, user)?;
+        let scheduled = serialized_dag::parse(&dag.data).map_err(|error| ApiError::internal(&error))?;
+        let mut transaction = app.pool.begin().await?;
+        let note = run.note.is_some();
+        let created = dag_run::create(&mut transaction, &scheduled, &run, Utc::now()).await.map_err(refusal)?;
+        if note {
+            sqlx::query("UPDATE dag_run_note SET user_id = $2 WHERE dag_run_id = $1")
+                .bind(created.id)
+                .bind(&user.name)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        by_id(&app.pool, created.id).await
+    }
+}
+
+async fn check_triggerable(app: &App, dag_id: &str) -> ApiResult<()> {
+    let statement = "SELECT has_import_errors, allowed_run_types FROM dag WHERE dag_id = $1 AND NOT is_stale";
+    let dag: Option<Trigger> = sqlx::query_as(statement).bind(dag_id).fetch_optional(&app.pool).await?;
+    let dag = dag.ok_or_else(|| ApiError::not_found(format!("Dag with dag_id: '{dag_id}' not found")))?;
+    if dag.has_import_errors.unwrap_or_default() {
+        let detail = format!("Dag with dag_id: '{dag_id}' has import errors and cannot be triggered");
+        return Err(ApiError::bad_request(detail));
+    }
+    let allowed = dag.allowed_run_types.as_ref().and_then(Value::as_array);
+    if allowed.is_some_and(|allowed| !allowed.contains(&"manual".into())) {
+        return Err(ApiError::bad_request(format!("Dag with dag_id: '{dag_id}' does not allow manual runs")));
+    }
+    Ok(())
+}
+
+fn new_run(
+    app: &App,
+    dag: &SerializedDag,
+    wanted: Wanted,
+    triggered_by: DagRunTriggeredBy,
+    user: &User,
+) -> ApiResult<dag_run::NewDagRun> {
+    let timetable = timetable(dag)?;
+    if wanted.partition_key.is_some() && !timetable.partitioned() && timetable != Timetable::PartitionedAtRuntime {
+        let detail = format!("Dag '{}' is not a partitioned Dag and does not accept a partition_key.", dag.dag_id);
+        return Err(ApiError::bad_request(detail));
+    }
+    let data_interval = match (wanted.logical_date, wanted.data_interval) {
+        (None, _) => None,
+        (Some(_), Some(given)) => Some(given),
+        (Some(date), None) => {
+            let interval = timetable.infer_manual_data_interval(date).map_err(|error| ApiError::internal(&error))?;
+            Some((interval.start, interval.end))
+        }
+    };
+    let parts = RunIdParts {
+        run_type: wanted.run_type,
+        run_after: &wanted.run_after,
+        partition_key: wanted.partition_key.as_deref(),
+    };
+    let random = || uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+    let run_id = wanted.run_id.filter(|id| !id.is_empty()).unwrap_or_else(|| timetable.generate_run_id(parts, random));
+    check_run_id(app, wanted.run_type, &run_id)?;
+    dag.params().check(&wanted.conf).map_err(ApiError::bad_request)?;
+    Ok(dag_run::NewDagRun {
+        run_id,
+        run_type: wanted.run_type,
+        state: DagRunState::Queued,
+        logical_date: wanted.logical_date,
+        data_interval,
+        run_after: wanted.run_after,
+        conf: Value::Object(wanted.conf),
+        triggered_by,
+        triggering_user_name: Some(user.name.clone()),
+        creating_job_id: None,
+        backfill_id: None,
+        partition_key: wanted.partition_key,
+        partition_date: None,
+        note: wanted.note,
+    })
+}
+
+/// The timetable of a Dag.
+pub(crate) fn timetable(dag: &SerializedDag) -> ApiResult<Timetable> {
+    let serialized = dag.field("timetable").cloned().unwrap_or_default();
+    Timetable::from_serialized(&serialized).map_err(|error| ApiError::internal(&error))
+}
+
+/// Ids become folder names and URLs, and must not look like those of scheduled runs.
+fn check_run_id(app: &App, run_type: DagRunType, run_id: &str) -> ApiResult<()> {
+    let refuse = |detail: String| Err(ApiError::bad_request(detail));
+    let internal = |error: &dyn std::fmt::Display| ApiError::internal(error);
+    let dots_allowed = app.config.bool("core", "allow_double_dot_in_ids").map_err(|error| internal(&error))?;
+    if run_id.contains("..") && !dots_allowed {
+        return refuse(format!("The run_id '{run_id}' must not contain '..' to prevent path traversal"));
+    }
+    let allowed = app.config.string("scheduler", "allowed_run_id_pattern").map_err(|error| internal(&error))?;
+    let is_own = OWN_RUN_ID_PATTERN.as_ref().is_some_and(|pattern| pattern.is_match(run_id));
+    let matches = |pattern: &str| Regex::new(&format!("^(?:{pattern})")).is_ok_and(|regex| regex.is_match(run_id));
+    if !is_own && (allowed.trim().is_empty() || !matches(allowed.trim())) {
+        let allowed = allowed.trim();
+        return refuse(format!(
+            "The run_id provided '{run_id}' does not match regex pattern '{allowed}' or '{OWN_RUN_ID}'"
+        ));
+    }
+    let reserved = DagRunType::ALL.iter().find(|kind| run_id.starts_with(&format!("{kind}__")));
+    match reserved {
+        Some(kind) if run_type == DagRunType::Manual && *kind != run_type => refuse(format!(
+            "A manual DAG run cannot use ID {} since it is reserved for {kind} runs",
+            python::repr(run_id)
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn refusal(error: MetadataError) -> ApiError {
+    match error {
+        MetadataError::Conflict(detail) => ApiError::unique_violation(&detail),
+        MetadataError::NotFound(detail) => ApiError::not_found(detail),
+        other => ApiError::internal(&other),
+    }
+}

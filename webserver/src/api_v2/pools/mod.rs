@@ -1,0 +1,229 @@
+//! `/pools`.
+
+mod bulk;
+
+use crate::audit::Change;
+use crate::auth::{Resource, User};
+use crate::body::Body;
+use crate::error::{ApiError, ApiResult};
+use crate::query::{Filter, Listing, Order, Params, SortKey, key};
+use crate::state::App;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/pools", get(list).post(create).patch(bulk::patch_many))
+        .route("/pools/{*pool_name}", get(read).patch(update).delete(delete))
+}
+
+/// The pool that every task uses unless told otherwise.
+const DEFAULT_POOL: &str = "default_pool";
+const TEAMS_DISABLED: &str =
+    "team_name cannot be set when multi_team mode is disabled. Please contact your administrator.";
+
+#[derive(Serialize, FromRow)]
+struct Pool {
+    name: String,
+    slots: i32,
+    description: Option<String>,
+    include_deferred: bool,
+    occupied_slots: i64,
+    running_slots: i64,
+    queued_slots: i64,
+    scheduled_slots: i64,
+    open_slots: i64,
+    deferred_slots: i64,
+    team_name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Collection {
+    pools: Vec<Pool>,
+    total_entries: i64,
+}
+
+const COLUMNS: &str = include_str!("columns.sql");
+const SOURCE: &str = include_str!("source.sql");
+const SORT_KEYS: &[SortKey] =
+    &[key("id", &[("p.id", "integer")]), key("pool", &[("p.pool", "text")]), key("name", &[("p.pool", "text")])];
+
+async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
+    user.may_read(Resource::Pool)?;
+    let mut filter = Filter::new();
+    filter.pattern(&params, "pool_name", "p.pool");
+    let page = params.page(&app);
+    let order = Order::from_params(&mut params, SORT_KEYS, &["id"]);
+    params.check()?;
+    let listing = Listing { columns: COLUMNS, source: SOURCE, filter, order };
+    let (pools, total_entries) = listing.page(&app.pool, page).await?;
+    Ok(Json(Collection { pools, total_entries }))
+}
+
+async fn find(app: &App, name: &str) -> ApiResult<Pool> {
+    let mut query: QueryBuilder<Postgres> =
+        QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE p.pool = "));
+    let pool = query.push_bind(name).build_query_as().fetch_optional(&app.pool).await?;
+    pool.ok_or_else(|| not_found(name))
+}
+
+fn not_found(name: &str) -> ApiError {
+    ApiError::not_found(format!("The Pool with name: `{name}` was not found"))
+}
+
+async fn read(State(app): State<App>, user: User, Path(name): Path<String>) -> ApiResult<Json<Pool>> {
+    user.may_read(Resource::Pool)?;
+    find(&app, &name).await.map(Json)
+}
+
+/// The fields of a pool that a request gives; those it does not give stay.
+#[derive(Debug, Default)]
+struct PoolFields {
+    name: Option<String>,
+    slots: Option<i64>,
+    description: Option<Option<String>>,
+    include_deferred: Option<bool>,
+}
+
+impl PoolFields {
+    fn read(body: &mut Body, is_new: bool) -> ApiResult<Self> {
+        let alias = if !is_new && body.has("pool") { "pool" } else { "name" };
+        let name = if is_new { body.text("name") } else { body.optional_text(alias) };
+        body.limit_length(alias, 256);
+        if is_new {
+            body.require("slots");
+        }
+        let slots = body.optional_int_from("slots", -1);
+        let given = body.has("description");
+        let description = body.optional_text("description");
+        let include_deferred = body.optional_bool("include_deferred");
+        let team = body.optional_text("team_name");
+        body.limit_length("team_name", 50);
+        body.finish_with(team.is_some().then_some(TEAMS_DISABLED))?;
+        Ok(Self { name, slots, description: given.then_some(description), include_deferred })
+    }
+
+    /// Drops what an update mask leaves out.
+    fn masked(self, mask: &[String]) -> Self {
+        let keep = |name: &str| mask.is_empty() || mask.iter().any(|field| field.trim() == name);
+        Self {
+            name: self.name,
+            slots: self.slots.filter(|_| keep("slots")),
+            description: self.description.filter(|_| keep("description")),
+            include_deferred: self.include_deferred.filter(|_| keep("include_deferred")),
+        }
+    }
+
+    async fn insert(&self, executor: impl PgExecutor<'_>) -> ApiResult<()> {
+        sqlx::query("INSERT INTO slot_pool (pool, slots, description, include_deferred) VALUES ($1, $2, $3, $4)")
+            .bind(&self.name)
+            .bind(self.slots)
+            .bind(self.description.clone().flatten())
+            .bind(self.include_deferred.unwrap_or_default())
+            .execute(executor)
+            .await?;
+        Ok(())
+    }
+
+    async fn update(&self, executor: impl PgExecutor<'_>, name: &str) -> ApiResult<()> {
+        sqlx::query(
+            "UPDATE slot_pool SET slots = COALESCE($2, slots), include_deferred = COALESCE($3, include_deferred), \
+             description = CASE WHEN $4 THEN $5 ELSE description END WHERE pool = $1",
+        )
+        .bind(name)
+        .bind(self.slots)
+        .bind(self.include_deferred)
+        .bind(self.description.is_some())
+        .bind(self.description.clone().flatten())
+        .execute(executor)
+        .await?;
+        Ok(())
+    }
+}
+
+async fn create(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    bytes: Bytes,
+) -> ApiResult<(StatusCode, Json<Pool>)> {
+    user.may_write(Resource::Pool)?;
+    let mut body = Body::from_bytes(&bytes)?;
+    Change { event: "post_pool", method: "POST", path: &[], body: Some(body.fields()) }
+        .record(&app, &user, &params)
+        .await?;
+    let fields = PoolFields::read(&mut body, true)?;
+    fields.insert(&app.pool).await?;
+    let pool = find(&app, fields.name.as_deref().unwrap_or_default()).await?;
+    Ok((StatusCode::CREATED, Json(pool)))
+}
+
+async fn update(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path(name): Path<String>,
+    bytes: Bytes,
+) -> ApiResult<Json<Pool>> {
+    user.may_write(Resource::Pool)?;
+    let mut body = Body::from_bytes(&bytes)?;
+    Change { event: "patch_pool", method: "PATCH", path: &[("pool_name", &name)], body: Some(body.fields()) }
+        .record(&app, &user, &params)
+        .await?;
+    let fields = PoolFields::read(&mut body, false)?;
+    if fields.name.as_ref().is_some_and(|given| !given.is_empty() && *given != name) {
+        let detail = "Invalid body, pool name from request body doesn't match uri parameter";
+        return Err(ApiError::bad_request(detail));
+    }
+    find(&app, &name).await?;
+    let mask = params.texts("update_mask");
+    check_default_pool(&name, &mask)?;
+    if name != DEFAULT_POOL {
+        check_complete(&mut body)?;
+    }
+    fields.masked(&mask).update(&app.pool, &name).await?;
+    find(&app, &name).await.map(Json)
+}
+
+/// Of the default pool only the size may change, and only explicitly.
+fn check_default_pool(name: &str, mask: &[String]) -> ApiResult<()> {
+    let allowed = |field: &String| matches!(field.trim(), "slots" | "include_deferred");
+    if name != DEFAULT_POOL || (!mask.is_empty() && mask.iter().all(allowed)) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request("Only slots and included_deferred can be modified on Default Pool"))
+}
+
+/// A change of any other pool must name all that a pool has.
+fn check_complete(body: &mut Body) -> ApiResult<()> {
+    if !body.has("pool") {
+        body.require("name");
+    }
+    for name in ["slots", "include_deferred"] {
+        body.require(name);
+    }
+    body.finish()
+}
+
+async fn delete(State(app): State<App>, user: User, params: Params, Path(name): Path<String>) -> ApiResult<StatusCode> {
+    user.may_write(Resource::Pool)?;
+    Change { event: "delete_pool", method: "DELETE", path: &[("pool_name", &name)], body: None }
+        .record(&app, &user, &params)
+        .await?;
+    if name == DEFAULT_POOL {
+        return Err(ApiError::bad_request("Default Pool can't be deleted"));
+    }
+    let deleted = sqlx::query("DELETE FROM slot_pool WHERE pool = $1").bind(&name).execute(&app.pool).await?;
+    if deleted.rows_affected() == 0 { Err(not_found(&name)) } else { Ok(StatusCode::NO_CONTENT) }
+}
+
+/// The name in an entity of a bulk request.
+fn entity_name(entity: &Value) -> Option<String> {
+    entity.as_str().or_else(|| entity.get("name")?.as_str()).map(str::to_owned)
+}

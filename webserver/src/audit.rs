@@ -1,0 +1,122 @@
+//! The audit log: who asked for which change (`airflow/api_fastapi/logging/decorators.py`).
+
+use crate::auth::User;
+use crate::error::ApiResult;
+use crate::query::Params;
+use crate::state::App;
+use chrono::Utc;
+use serde_json::{Map, Value};
+use tradewind_airflow::python_json;
+
+/// Parameters that have columns of their own or are not worth a line.
+const NOT_EXTRA: [&str; 8] =
+    ["csrf_token", "_csrf_token", "is_paused", "dag_id", "task_id", "dag_run_id", "run_id", "logical_date"];
+
+/// A change that is about to be made.
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    /// The name of the official handler.
+    pub event: &'a str,
+    /// The HTTP method.
+    pub method: &'a str,
+    /// Path parameters in the order of the path.
+    pub path: &'a [(&'a str, &'a str)],
+    /// The JSON body, if any.
+    pub body: Option<&'a Map<String, Value>>,
+}
+
+impl Change<'_> {
+    /// Writes the record; as in Airflow it stays even when the change is refused afterwards.
+    pub(crate) async fn record(&self, app: &App, user: &User, params: &Params) -> ApiResult<()> {
+        let body = self.body.map(|body| app.masker.redact_object(body.clone()));
+        let query = params.pairs().iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut given = Map::new();
+        for (name, value) in query.chain(self.path.iter().copied()) {
+            given.insert(name.to_owned(), value.into());
+        }
+        let mut extra = self.extra(app, &given, body.as_ref());
+        given.extend(body.into_iter().flatten());
+        if let Some(is_paused) = given.get("is_paused") {
+            extra.insert("is_paused".to_owned(), is_paused.clone());
+        }
+        extra.insert("method".to_owned(), self.method.into());
+
+        let text = |name: &str| given.get(name).and_then(Value::as_str);
+        let logical_date = params.text("logical_date").and_then(|text| crate::query::parse_time(&text));
+        sqlx::query(
+            "INSERT INTO log (dttm, event, owner, owner_display_name, extra, task_id, dag_id, run_id, logical_date) \
+             VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(Utc::now())
+        .bind(self.event)
+        .bind(&user.name)
+        .bind(python_json::dumps(&Value::Object(extra)))
+        .bind(text("task_id"))
+        .bind(text("dag_id"))
+        .bind(text("run_id").or_else(|| text("dag_run_id")))
+        .bind(logical_date.map(|(time, _)| time))
+        .execute(&app.pool)
+        .await?;
+        Ok(())
+    }
+
+    fn extra(&self, app: &App, given: &Map<String, Value>, body: Option<&Map<String, Value>>) -> Map<String, Value> {
+        let shown = given.iter().filter(|(name, _)| !NOT_EXTRA.contains(&name.as_str()));
+        let shown: Map<String, Value> = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut shown = app.masker.redact_object(shown);
+        match (self.body, body) {
+            (Some(raw), _) if self.event.contains("variable") => mask_entities(raw, mask_variable),
+            (Some(raw), _) if self.event.contains("connection") => {
+                mask_entities(raw, |entity| mask_connection(app, entity))
+            }
+            (_, Some(body)) => {
+                shown.extend(body.clone());
+                shown
+            }
+            _ => shown,
+        }
+    }
+}
+
+/// Masks one entity, or each entity of a bulk body.
+fn mask_entities(
+    body: &Map<String, Value>,
+    mask: impl Fn(&Map<String, Value>) -> Map<String, Value>,
+) -> Map<String, Value> {
+    let Some(actions) = body.get("actions").and_then(Value::as_array) else { return mask(body) };
+    let mut masked = body.clone();
+    let actions = actions.iter().map(|action| {
+        let mut action = action.clone();
+        if let Some(entities) = action.get_mut("entities").and_then(Value::as_array_mut) {
+            for entity in entities {
+                if let Value::Object(fields) = entity {
+                    *entity = Value::Object(mask(fields));
+                }
+            }
+        }
+        action
+    });
+    masked.insert("actions".to_owned(), actions.collect());
+    masked
+}
+
+fn mask_variable(entity: &Map<String, Value>) -> Map<String, Value> {
+    let mask = |(name, value): (&String, &Value)| {
+        let masked = if matches!(name.as_str(), "val" | "value") { "***".into() } else { value.clone() };
+        (name.clone(), masked)
+    };
+    entity.iter().map(mask).collect()
+}
+
+fn mask_connection(app: &App, entity: &Map<String, Value>) -> Map<String, Value> {
+    let mut masked = app.masker.redact_object(entity.clone());
+    if let Some(extra) = entity.get("extra").and_then(Value::as_str).filter(|extra| !extra.is_empty()) {
+        let shown = match serde_json::from_str(extra) {
+            Ok(Value::Object(fields)) => fields.into_iter().map(|(name, _)| (name, Value::from("***"))).collect(),
+            Ok(_) => Value::from("Expected JSON object in `extra` field, got non-dict JSON"),
+            Err(_) => Value::from("Encountered non-JSON in `extra` field"),
+        };
+        masked.insert("extra".to_owned(), shown);
+    }
+    masked
+}

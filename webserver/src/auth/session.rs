@@ -1,0 +1,97 @@
+//! Session tokens: bearer header or cookie.
+
+use super::user::User;
+use crate::error::{ApiError, ApiResult};
+use crate::options::Options;
+use crate::state::App;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tradewind_airflow::jwt::TokenError;
+
+/// The cookie that carries the session token; the UI sets it after the log-in.
+pub(crate) const COOKIE: &str = "_token";
+
+/// The user of a request: an explicit bearer token wins over the cookie.
+pub(super) async fn user_of(headers: &HeaderMap, app: &App) -> ApiResult<User> {
+    if let Some(token) = bearer(headers) {
+        return user_of_token(&token, app).await;
+    }
+    if app.users.all_admins() {
+        return Ok(User { name: "Anonymous".to_owned(), role: Some("ADMIN".to_owned()) });
+    }
+    match cookie(headers) {
+        Some(token) if !token.is_empty() => user_of_token(&token, app).await,
+        _ => Err(ApiError::unauthorized("Not authenticated")),
+    }
+}
+
+async fn user_of_token(token: &str, app: &App) -> ApiResult<User> {
+    let claims = app.jwt.check(token).map_err(|error| match error {
+        TokenError::Expired => ApiError::unauthorized("Token Expired"),
+        TokenError::Invalid(_) => ApiError::forbidden("Invalid JWT token"),
+    })?;
+    if let Some(jti) = claims.get("jti").and_then(|jti| jti.as_str()) {
+        let revoked: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM revoked_token WHERE jti = $1)")
+            .bind(jti)
+            .fetch_one(&app.pool)
+            .await?;
+        if revoked {
+            return Err(ApiError::forbidden("Invalid JWT token"));
+        }
+    }
+    User::from_claims(&claims).ok_or_else(|| ApiError::forbidden("Invalid JWT token"))
+}
+
+/// Every token a request presents, so that a log-out revokes them all.
+pub(super) fn tokens(headers: &HeaderMap) -> Vec<String> {
+    let mut tokens: Vec<String> = bearer(headers).into_iter().collect();
+    tokens.extend(cookie(headers).filter(|token| !token.is_empty() && !tokens.contains(token)));
+    tokens
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.trim_matches('"').to_owned())
+}
+
+/// A `Set-Cookie` value that stores a token.
+pub(super) fn store(options: &Options, token: &str) -> String {
+    format!("{COOKIE}={token}; HttpOnly; Path={}; SameSite=lax{}", options.cookie_path(), secure(options))
+}
+
+/// A `Set-Cookie` value that removes the token from a path.
+pub(super) fn remove(options: &Options, path: &str) -> String {
+    format!("{COOKIE}=\"\"; HttpOnly; Max-Age=0; Path={path}; SameSite=lax{}", secure(options))
+}
+
+fn secure(options: &Options) -> &'static str {
+    if options.secure_cookies { "; Secure" } else { "" }
+}
+
+/// Removes a cookie that is no longer valid, or the browser would go round in circles between page and log-in.
+pub(crate) async fn refresh_session(State(app): State<App>, request: Request, next: Next) -> Response {
+    let stale = match cookie(request.headers()) {
+        Some(token) => user_of_token(&token, &app).await.is_err_and(|error| !error.status().is_server_error()),
+        None => false,
+    };
+    let mut response = next.run(request).await.into_response();
+    if stale {
+        let path = app.options.cookie_path();
+        let paths = if path == "/" { vec![path] } else { vec![path, "/".to_owned()] };
+        for path in paths {
+            if let Ok(value) = HeaderValue::from_str(&remove(&app.options, &path)) {
+                response.headers_mut().append(header::SET_COOKIE, value);
+            }
+        }
+    }
+    response
+}

@@ -1,0 +1,272 @@
+//! The parameters of a request, read with pydantic's rules and complaints.
+
+use crate::error::{ApiError, ApiResult, Problem};
+use crate::state::App;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use serde_json::json;
+use std::convert::Infallible;
+
+/// The query string of a request.
+///
+/// Readers return a default when a value is wrong and note the problem; [`Params::check`] then refuses the request
+/// with everything that is wrong, as FastAPI does.
+#[derive(Debug, Default)]
+pub(crate) struct Params {
+    pairs: Vec<(String, String)>,
+    problems: Vec<Problem>,
+    refusal: Option<ApiError>,
+}
+
+impl FromRequestParts<App> for Params {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(Self::from_query(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+impl Params {
+    /// Reads an undecoded query string.
+    pub(crate) fn from_query(query: &str) -> Self {
+        Self { pairs: form_urlencoded::parse(query.as_bytes()).into_owned().collect(), ..Self::default() }
+    }
+
+    /// Every name and value, decoded, in the order given.
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
+        &self.pairs
+    }
+
+    /// The last value of that name, as FastAPI picks it.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+
+    /// All values of that name.
+    pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+        self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// A truth value.
+    pub(crate) fn bool(&mut self, name: &str) -> Option<bool> {
+        let text = self.text(name)?;
+        let value = parse_bool(&text);
+        if value.is_none() {
+            self.problem("bool_parsing", name, "Input should be a valid boolean, unable to interpret input", &text);
+        }
+        value
+    }
+
+    /// A whole number.
+    pub(crate) fn int(&mut self, name: &str) -> Option<i64> {
+        let text = self.text(name)?;
+        self.parse_int(name, &text)
+    }
+
+    /// A whole number not below `least`.
+    pub(crate) fn int_from(&mut self, name: &str, least: i64) -> Option<i64> {
+        let value = self.int(name)?;
+        if value < least {
+            let text = self.text(name).unwrap_or_default();
+            let message = format!("Input should be greater than or equal to {least}");
+            self.problems.push(
+                Problem::new("greater_than_equal", &["query", name], message, text).context(json!({"ge": least})),
+            );
+            return None;
+        }
+        Some(value)
+    }
+
+    /// All values of that name as whole numbers.
+    pub(crate) fn ints(&mut self, name: &str) -> Vec<i64> {
+        self.texts(name).iter().filter_map(|text| self.parse_int(name, text)).collect()
+    }
+
+    /// A number.
+    pub(crate) fn float(&mut self, name: &str) -> Option<f64> {
+        let text = self.text(name)?;
+        let value = text.trim().parse().ok();
+        if value.is_none() {
+            let message = "Input should be a valid number, unable to parse string as a number";
+            self.problem("float_parsing", name, message, &text);
+        }
+        value
+    }
+
+    /// A point in time; without an offset it is UTC.
+    pub(crate) fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let text = self.text(name)?;
+        let value = parse_time(&text).map(|(time, _)| time);
+        if value.is_none() {
+            let message = "Input should be a valid datetime or date, invalid character in year";
+            self.problem("datetime_from_date_parsing", name, message, &text);
+        }
+        value
+    }
+
+    /// One of a fixed list of words.
+    pub(crate) fn word(&mut self, name: &str, words: &[&str]) -> Option<String> {
+        let text = self.text(name)?;
+        if words.contains(&text.as_str()) {
+            return Some(text);
+        }
+        let expected = expected_words(words);
+        self.problems.push(
+            Problem::new("enum", &["query", name], format!("Input should be {expected}"), text)
+                .context(json!({"expected": expected})),
+        );
+        None
+    }
+
+    /// Values that must be words of a fixed list, or `none` words for NULL; an unknown one refuses the request.
+    pub(crate) fn states(&mut self, name: &str, what: &str, words: &[&str], none: &[&str]) -> Vec<Option<String>> {
+        let texts = self.texts(name);
+        let unknown = |text: &String| !words.contains(&text.as_str()) && !none.contains(&text.as_str());
+        if texts.iter().any(unknown) {
+            let detail = format!("Invalid value for {what}. Valid values are {}", words.join(", "));
+            self.refuse(ApiError::unprocessable(detail));
+            return Vec::new();
+        }
+        texts.into_iter().map(|text| (!none.contains(&text.as_str())).then_some(text)).collect()
+    }
+
+    /// `limit` and `offset`, capped by `[api] maximum_page_limit`.
+    pub(crate) fn page(&mut self, app: &App) -> Page {
+        let limit = self.int_from("limit", 0).unwrap_or(app.options.fallback_page_limit);
+        let offset = self.int_from("offset", 0).unwrap_or(0);
+        Page { limit: limit.min(app.options.maximum_page_limit), offset }
+    }
+
+    /// Notes a missing required parameter.
+    pub(crate) fn missing(&mut self, name: &str) {
+        self.problems.push(Problem::new("missing", &["query", name], "Field required", serde_json::Value::Null));
+    }
+
+    /// Refuses the request with an error that goes before all validation problems.
+    pub(crate) fn refuse(&mut self, error: ApiError) {
+        self.refusal.get_or_insert(error);
+    }
+
+    /// Whether everything read so far was right.
+    pub(crate) fn check(&mut self) -> ApiResult<()> {
+        if let Some(refusal) = self.refusal.take() {
+            return Err(refusal);
+        }
+        if self.problems.is_empty() { Ok(()) } else { Err(ApiError::validation(std::mem::take(&mut self.problems))) }
+    }
+
+    fn parse_int(&mut self, name: &str, text: &str) -> Option<i64> {
+        let value = text.trim().parse().ok();
+        if value.is_none() {
+            let message = "Input should be a valid integer, unable to parse string as an integer";
+            self.problem("int_parsing", name, message, text);
+        }
+        value
+    }
+
+    fn problem(&mut self, kind: &str, name: &str, message: &str, input: &str) {
+        self.problems.push(Problem::new(kind, &["query", name], message, input));
+    }
+}
+
+/// The part of a list that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// At most so many rows.
+    pub limit: i64,
+    /// After so many rows.
+    pub offset: i64,
+}
+
+impl Page {
+    /// The page of a list that is already in memory.
+    pub(crate) fn of<T>(self, items: Vec<T>) -> Vec<T> {
+        let count = |number| usize::try_from(number).unwrap_or(0);
+        items.into_iter().skip(count(self.offset)).take(count(self.limit)).collect()
+    }
+}
+
+/// A whole number in the path, with pydantic's complaint when it is none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PathInt;
+
+impl PathInt {
+    /// Parses the path parameter `name`.
+    pub(crate) fn parse(name: &str, text: &str) -> ApiResult<i32> {
+        text.parse().map_err(|_| {
+            let message = "Input should be a valid integer, unable to parse string as an integer";
+            ApiError::validation(vec![Problem::new("int_parsing", &["path", name], message, text)])
+        })
+    }
+}
+
+/// pydantic's words for truth, in any case.
+fn parse_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "t" | "yes" | "y" | "on" => Some(true),
+        "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A time, date or number of seconds (milliseconds when large) as pydantic accepts it, and whether it names its offset.
+pub(crate) fn parse_time(text: &str) -> Option<(DateTime<Utc>, bool)> {
+    let text = text.trim();
+    if let Ok(number) = text.parse::<f64>() {
+        let seconds = if number.abs() > 2e10 { number / 1e3 } else { number };
+        return DateTime::from_timestamp_micros((seconds * 1e6) as i64).map(|time| (time, true));
+    }
+    // A plus sign that was not encoded arrives as a blank.
+    let text = text.replacen('t', "T", 1);
+    for candidate in [text.clone(), text.replacen(' ', "T", 1), text.replace(' ', "+")] {
+        if let Ok(time) = DateTime::parse_from_rfc3339(&candidate) {
+            return Some((time.to_utc(), true));
+        }
+        if let Ok(time) = DateTime::parse_from_str(&candidate, "%Y-%m-%dT%H:%M:%S%.f%z") {
+            return Some((time.to_utc(), true));
+        }
+        for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"] {
+            if let Ok(time) = NaiveDateTime::parse_from_str(&candidate, format) {
+                return Some((time.and_utc(), false));
+            }
+        }
+    }
+    let date = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?;
+    Some((date.and_hms_opt(0, 0, 0)?.and_utc(), false))
+}
+
+/// `'a', 'b' or 'c'`.
+pub(crate) fn expected_words(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complains_as_pydantic_does() {
+        let mut params = Params::from_query("limit=abc&offset=-1&paused=foo");
+        params.int("limit");
+        params.int_from("offset", 0);
+        params.bool("paused");
+        let error = params.check().expect_err("three problems");
+        let kinds: Vec<_> = error.detail().as_array().expect("a list").iter().map(|p| p["type"].clone()).collect();
+        assert_eq!(kinds, ["int_parsing", "greater_than_equal", "bool_parsing"]);
+    }
+
+    #[test]
+    fn reads_times_in_all_forms() {
+        let expected = "2026-11-01T00:00:00Z".parse::<DateTime<Utc>>().expect("a time");
+        for text in ["2026-11-01", "2026-11-01T00:00", "2026-11-01 00:00:00", "2026-11-01T02:00:00 02:00", "1793491200"]
+        {
+            assert_eq!(parse_time(text).map(|(time, _)| time), Some(expected), "{text}");
+        }
+        assert_eq!(parse_time("yesterday"), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! Dags kept in memory, so that pages do not parse them again and again.
+
+use super::SerializedDag;
+use crate::error::{ApiError, ApiResult};
+use flate2::read::ZlibDecoder;
+use lru::LruCache;
+use serde_json::Value;
+use sqlx::{FromRow, PgPool};
+use std::io::Read as _;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
+
+/// Which stored Dag is meant: a row may be rewritten while its version has no runs, so the hash belongs to the key.
+type Key = (Uuid, String);
+
+/// A bounded set of Dags; the one not used for longest goes first.
+#[derive(Debug)]
+pub(crate) struct DagCache(Mutex<LruCache<Key, Arc<SerializedDag>>>);
+
+#[derive(FromRow)]
+struct Stored {
+    id: Uuid,
+    dag_hash: String,
+}
+
+#[derive(FromRow)]
+struct StoredData {
+    dag_version_id: Uuid,
+    data: Option<Value>,
+    data_compressed: Option<Vec<u8>>,
+}
+
+impl DagCache {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self(Mutex::new(LruCache::new(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN))))
+    }
+
+    /// The latest version of a Dag; 404 when it was never serialized.
+    pub(crate) async fn latest(&self, pool: &PgPool, dag_id: &str) -> ApiResult<Arc<SerializedDag>> {
+        self.find_latest(pool, dag_id)
+            .await?
+            .ok_or_else(|| ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")))
+    }
+
+    /// The latest version of a Dag, if any.
+    pub(crate) async fn find_latest(&self, pool: &PgPool, dag_id: &str) -> ApiResult<Option<Arc<SerializedDag>>> {
+        let statement = "SELECT id, dag_hash FROM serialized_dag WHERE dag_id = $1 ORDER BY created_at DESC LIMIT 1";
+        let stored = sqlx::query_as(statement).bind(dag_id).fetch_optional(pool).await?;
+        self.load(pool, stored).await
+    }
+
+    /// A Dag as of a version.
+    pub(crate) async fn version(&self, pool: &PgPool, dag_version_id: Uuid) -> ApiResult<Option<Arc<SerializedDag>>> {
+        let statement = "SELECT id, dag_hash FROM serialized_dag WHERE dag_version_id = $1";
+        let stored = sqlx::query_as(statement).bind(dag_version_id).fetch_optional(pool).await?;
+        self.load(pool, stored).await
+    }
+
+    /// The Dag as of the version that a run was made with, or the latest; 404 when it was never serialized.
+    pub(crate) async fn of_run(
+        &self,
+        pool: &PgPool,
+        dag_id: &str,
+        created_dag_version_id: Option<Uuid>,
+    ) -> ApiResult<Arc<SerializedDag>> {
+        if let Some(version) = created_dag_version_id
+            && let Some(dag) = self.version(pool, version).await?
+        {
+            return Ok(dag);
+        }
+        self.latest(pool, dag_id).await
+    }
+
+    async fn load(&self, pool: &PgPool, stored: Option<Stored>) -> ApiResult<Option<Arc<SerializedDag>>> {
+        let Some(stored) = stored else { return Ok(None) };
+        let key = (stored.id, stored.dag_hash);
+        if let Some(dag) = self.entries().get(&key) {
+            return Ok(Some(Arc::clone(dag)));
+        }
+        let statement = "SELECT dag_version_id, data, data_compressed FROM serialized_dag WHERE id = $1";
+        let row: Option<StoredData> = sqlx::query_as(statement).bind(key.0).fetch_optional(pool).await?;
+        let Some(row) = row else { return Ok(None) };
+        let data = match (row.data, row.data_compressed) {
+            (Some(data), _) => data,
+            (None, Some(packed)) => decompress(&packed).map_err(|error| ApiError::internal(&error))?,
+            (None, None) => return Ok(None),
+        };
+        let dag = SerializedDag::parse(row.dag_version_id, data).map_err(|error| ApiError::internal(&error))?;
+        let dag = Arc::new(dag);
+        self.entries().put(key, Arc::clone(&dag));
+        Ok(Some(dag))
+    }
+
+    fn entries(&self) -> MutexGuard<'_, LruCache<Key, Arc<SerializedDag>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `[core] compress_serialized_dags` stores zlib.
+fn decompress(packed: &[u8]) -> Result<Value, std::io::Error> {
+    let mut json = Vec::new();
+    ZlibDecoder::new(packed).read_to_end(&mut json)?;
+    Ok(serde_json::from_slice(&json)?)
+}

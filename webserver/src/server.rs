@@ -1,0 +1,76 @@
+//! Routing and serving.
+
+use crate::auth;
+use crate::error::ApiError;
+use crate::options::{Options, OptionsError};
+use crate::state::App;
+use crate::{api_v2, static_ui, ui};
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
+use std::io;
+use std::path::Path;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
+use tower_http::trace::TraceLayer;
+use tradewind_airflow::config::Config;
+use tradewind_airflow::simple_auth::NewPassword;
+use tradewind_metadata::Database;
+
+/// Smaller answers are not worth packing (Airflow's `GZipMiddleware` setting, in bytes).
+const COMPRESS_ABOVE: u64 = 1024;
+
+/// The web server of a deployment.
+pub struct WebServer {
+    app: App,
+    new_passwords: Vec<NewPassword>,
+}
+
+impl WebServer {
+    /// Prepares the server: reads its options, makes missing passwords, checks that the official UI is installed in
+    /// `airflow_package` (the folder of the `airflow` package in the virtual environment).
+    pub fn new(database: &Database, config: &Config, airflow_package: &Path) -> Result<Self, OptionsError> {
+        let options = Options::from_config(config, airflow_package)?;
+        static_ui::check(&options)?;
+        let app = App::new(database.pool().clone(), config.clone(), options)?;
+        let new_passwords = app.users.ensure_passwords()?;
+        Ok(Self { app, new_passwords })
+    }
+
+    /// Passwords that were made just now and that nobody knows yet; to be shown once.
+    pub fn new_passwords(&self) -> &[NewPassword] {
+        &self.new_passwords
+    }
+
+    /// The routes, at the root and under the path of `[api] base_url`.
+    pub fn router(&self) -> Router {
+        let routes = Router::new()
+            .nest("/api/v2", api_v2::routes().nest("/auth", auth::login::redirects()))
+            .nest("/ui", ui::routes())
+            .nest("/auth", auth::login::routes())
+            .merge(static_ui::routes())
+            .method_not_allowed_fallback(method_not_allowed);
+        let prefix = self.app.options.root_path();
+        let routes = if prefix.is_empty() { routes } else { routes.clone().nest(prefix, routes) };
+        // Streams are sent line by line as they are made; packing would hold lines back.
+        let worth_packing = SizeAbove::new(COMPRESS_ABOVE).and(NotForContentType::const_new("application/x-ndjson"));
+        routes
+            .layer(middleware::from_fn_with_state(self.app.clone(), auth::refresh_session))
+            .layer(CompressionLayer::new().compress_when(worth_packing))
+            .layer(TraceLayer::new_for_http())
+            .with_state(self.app.clone())
+    }
+
+    /// Serves until `shutdown`, then lets open requests end.
+    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        axum::serve(listener, self.router()).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    }
+}
+
+async fn method_not_allowed(_: Request) -> Response {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").into_response()
+}

@@ -1,0 +1,63 @@
+//! What every handler can reach.
+
+use crate::options::{Options, OptionsError};
+use crate::serialized_dag::DagCache;
+use sqlx::PgPool;
+use std::ops::Deref;
+use std::sync::Arc;
+use tradewind_airflow::config::Config;
+use tradewind_airflow::fernet::Fernet;
+use tradewind_airflow::jwt::Jwt;
+use tradewind_airflow::secrets_masker::SecretsMasker;
+use tradewind_airflow::simple_auth::SimpleAuth;
+use tradewind_metadata::serialized_dag::Cache;
+
+/// The shared state; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+/// What [`App`] points to.
+pub(crate) struct Shared {
+    /// The metadata database.
+    pub pool: PgPool,
+    /// The configuration.
+    pub config: Config,
+    /// The options of the web server.
+    pub options: Options,
+    /// The users.
+    pub users: SimpleAuth,
+    /// Signs and checks session tokens.
+    pub jwt: Jwt,
+    /// Encrypts what connections and variables hold.
+    pub fernet: Fernet,
+    /// Hides secrets in answers and audit records.
+    pub masker: SecretsMasker,
+    /// Dags in serialized form, as pages show them.
+    pub dags: DagCache,
+    /// Dags as the scheduler sees them.
+    pub scheduled_dags: Cache,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    pub(crate) fn new(pool: PgPool, config: Config, options: Options) -> Result<Self, OptionsError> {
+        Ok(Self(Arc::new(Shared {
+            users: SimpleAuth::from_config(&config)?,
+            jwt: Jwt::for_users(&config, &options.jwt_secret)?,
+            fernet: Fernet::new(&config.string("core", "fernet_key")?)?,
+            masker: SecretsMasker::from_config(&config)?,
+            dags: DagCache::new(options.dag_cache_size),
+            scheduled_dags: Cache::default(),
+            pool,
+            config,
+            options,
+        })))
+    }
+}

@@ -1,0 +1,144 @@
+//! `/ui/dependencies`: the graph of Dags and assets.
+
+use crate::auth::{Resource, User};
+use crate::dependencies;
+use crate::error::{ApiError, ApiResult};
+use crate::query::Params;
+use crate::state::App;
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use indexmap::IndexMap;
+use serde::Serialize;
+use sqlx::PgPool;
+use std::collections::{BTreeSet, HashSet};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/dependencies", get(read))
+}
+
+/// Between the parts of the id of a task's node.
+const SEPARATOR: &str = "__SEPARATOR__";
+
+#[derive(Debug, Clone, Serialize)]
+struct Node {
+    id: String,
+    label: String,
+    #[serde(rename = "type")]
+    kind: String,
+    team: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Edge {
+    source_id: String,
+    target_id: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Graph {
+    edges: Vec<Edge>,
+    nodes: Vec<Node>,
+}
+
+async fn read(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Graph>> {
+    user.may_read(Resource::Dag)?;
+    let kind = params.word("dependency_type", &["scheduling", "data"]);
+    let node_id = params.text("node_id");
+    params.check()?;
+    if kind.as_deref() == Some("data") {
+        return data(&app.pool, node_id.as_deref()).await.map(Json);
+    }
+    let graph = scheduling(&app.pool).await?;
+    match node_id {
+        Some(node_id) => component(graph, &node_id).map(Json),
+        None => Ok(Json(graph)),
+    }
+}
+
+async fn scheduling(pool: &PgPool) -> ApiResult<Graph> {
+    let mut nodes: IndexMap<String, Node> = IndexMap::new();
+    let mut edges: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut add = |id: String, label: &str, kind: &str| {
+        let node = Node { id: id.clone(), label: label.to_owned(), kind: kind.to_owned(), team: None };
+        nodes.entry(id).or_insert(node);
+    };
+    let named = |end: &str| if end.contains(':') { end.to_owned() } else { format!("dag:{end}") };
+    for (dag_id, found) in dependencies::of_all_dags(pool).await? {
+        for dependency in found {
+            add(format!("dag:{dag_id}"), &dag_id, "dag");
+            let node_id = dependency.node_id();
+            add(node_id.clone(), &dependency.label, &dependency.dependency_type);
+            if dependency.source != dependency.dependency_type {
+                edges.insert((named(&dependency.source), node_id.clone()));
+            }
+            if dependency.target != dependency.dependency_type {
+                edges.insert((node_id, named(&dependency.target)));
+            }
+        }
+    }
+    for end in edges.iter().flat_map(|(source, target)| [source, target]) {
+        if let Some(dag_id) = end.strip_prefix("dag:") {
+            add(end.clone(), dag_id, "dag");
+        }
+    }
+    let edges = edges.into_iter().map(|(source_id, target_id)| Edge { source_id, target_id }).collect();
+    Ok(Graph { edges, nodes: nodes.into_values().collect() })
+}
+
+/// The part of the graph that hangs together with a node.
+fn component(graph: Graph, node_id: &str) -> ApiResult<Graph> {
+    let mut reached: HashSet<String> = HashSet::new();
+    let mut pending = vec![node_id.to_owned()];
+    let touches = graph.edges.iter().any(|edge| edge.source_id == node_id || edge.target_id == node_id);
+    if !touches {
+        return Err(ApiError::not_found(format!(
+            "Unique connected component not found, got [] for connected components of node {node_id}, expected only 1 \
+             connected component."
+        )));
+    }
+    while let Some(id) = pending.pop() {
+        for edge in &graph.edges {
+            if edge.source_id == id {
+                pending.extend((!reached.contains(&edge.target_id)).then(|| edge.target_id.clone()));
+            } else if edge.target_id == id {
+                pending.extend((!reached.contains(&edge.source_id)).then(|| edge.source_id.clone()));
+            }
+        }
+        reached.insert(id);
+    }
+    let nodes = graph.nodes.into_iter().filter(|node| reached.contains(&node.id)).collect();
+    let edges = graph.edges.into_iter().filter(|edge| reached.contains(&edge.source_id)).collect();
+    Ok(Graph { edges, nodes })
+}
+
+/// The assets and tasks that an asset is made from and that are made from it.
+async fn data(pool: &PgPool, node_id: Option<&str>) -> ApiResult<Graph> {
+    let Some(id) = node_id.and_then(|node| node.strip_prefix("asset:")) else {
+        let detail = "Data dependencies require an asset node_id (e.g., 'asset:123')";
+        return Err(ApiError::bad_request(detail));
+    };
+    let asset_id: i32 = id.parse().map_err(|_| ApiError::bad_request(format!("Invalid asset node_id: asset:{id}")))?;
+    let links: Vec<(i32, String, String, String, bool)> =
+        sqlx::query_as(include_str!("data.sql")).bind(asset_id).fetch_all(pool).await?;
+    let name: Option<String> =
+        sqlx::query_scalar("SELECT name FROM asset WHERE id = $1").bind(asset_id).fetch_optional(pool).await?;
+    let name = name.ok_or_else(|| ApiError::not_found(format!("Asset with id {asset_id} was not found")))?;
+    let mut graph = Graph::default();
+    let mut known = HashSet::new();
+    let mut add = |graph: &mut Graph, id: &str, label: String, kind: &str| {
+        if known.insert(id.to_owned()) {
+            graph.nodes.push(Node { id: id.to_owned(), label, kind: kind.to_owned(), team: None });
+        }
+    };
+    add(&mut graph, &format!("asset:{asset_id}"), name, "asset");
+    for (asset_id, name, dag_id, task_id, produces) in links {
+        let asset = format!("asset:{asset_id}");
+        let task = format!("task:{dag_id}{SEPARATOR}{task_id}");
+        add(&mut graph, &asset, name, "asset");
+        add(&mut graph, &task, format!("{dag_id}.{task_id}"), "task");
+        let (source_id, target_id) = if produces { (task, asset) } else { (asset, task) };
+        graph.edges.push(Edge { source_id, target_id });
+    }
+    Ok(graph)
+}

@@ -1,0 +1,40 @@
+//! `/ui/teams`: there are none unless `[core] multi_team` is set.
+
+use crate::auth::User;
+use crate::error::{ApiError, ApiResult};
+use crate::query::{Filter, Listing, Order, Params, SortKey, key};
+use crate::state::App;
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use sqlx::FromRow;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/teams", get(list))
+}
+
+#[derive(Serialize, FromRow)]
+struct Team {
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Collection {
+    teams: Vec<Team>,
+    total_entries: i64,
+}
+
+const SORT_KEYS: &[SortKey] = &[key("name", &[("t.name", "text")])];
+
+async fn list(State(app): State<App>, _: User, mut params: Params) -> ApiResult<Json<Collection>> {
+    if !app.config.bool("core", "multi_team").map_err(|error| ApiError::internal(&error))? {
+        return Err(ApiError::forbidden("Multi-team mode is not configured in the Airflow environment"));
+    }
+    let page = params.page(&app);
+    let order = Order::from_params(&mut params, SORT_KEYS, &["name"]);
+    params.check()?;
+    let listing = Listing { columns: "t.name", source: "team t", filter: Filter::new(), order };
+    let (teams, total_entries) = listing.page(&app.pool, page).await?;
+    Ok(Json(Collection { teams, total_entries }))
+}

@@ -1,0 +1,103 @@
+//! The server under test.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use axum::{Router, response::Response};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use std::path::{Path, PathBuf};
+use tower::ServiceExt as _;
+use tradewind_airflow::config::{Config, Environment};
+use tradewind_metadata::testing::TestDatabase;
+use tradewind_webserver::WebServer;
+
+const SECRET: &str = "not-a-secret-not-a-secret-not-a-secret-not-a-secret-not-a-secret-";
+const FERNET_KEY: &str = "cFuF9mKqkzGm2JPQTlzrC9LvvS4oGvRAIpZ2R0oBbJ0=";
+
+/// The web server on a database of its own.
+pub(crate) struct Server {
+    pub(crate) router: Router,
+    pub(crate) token: String,
+    pub(crate) logs: PathBuf,
+    _database: TestDatabase,
+    _home: tempfile::TempDir,
+}
+
+/// The `airflow` package of the virtual environment beside the workspace.
+pub(crate) fn airflow_package() -> PathBuf {
+    let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/lib");
+    let versions = std::fs::read_dir(&libraries).expect("the virtual environment that `make` sets up");
+    let package = |entry: std::io::Result<std::fs::DirEntry>| Some(entry.ok()?.path().join("site-packages/airflow"));
+    versions.filter_map(package).find(|path| path.is_dir()).expect("the installed airflow package")
+}
+
+pub(crate) fn tests_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let database = TestDatabase::migrated().await;
+        let fixture = std::fs::read_to_string(tests_folder().join("fixtures/airflow.sql")).expect("the fixture");
+        // A connection of its own: the fixture switches triggers off for its session.
+        let url = database.sql_alchemy_conn().replace("+psycopg2", "");
+        let mut connection = PgConnection::connect(&url).await.expect("a connection");
+        sqlx::raw_sql(AssertSqlSafe(fixture)).execute(&mut connection).await.expect("a fixture that fits the schema");
+        connection.close().await.expect("an end");
+
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let logs = tests_folder().join("fixtures/logs");
+        let environment = Environment::default()
+            .with("AIRFLOW_HOME", home.path().to_string_lossy())
+            .with("AIRFLOW__LOGGING__BASE_LOG_FOLDER", logs.to_string_lossy())
+            .with("AIRFLOW__CORE__FERNET_KEY", FERNET_KEY)
+            .with("AIRFLOW__API__SECRET_KEY", SECRET)
+            .with("AIRFLOW__API_AUTH__JWT_SECRET", SECRET);
+        let config = Config::from_environment(&environment).expect("a valid configuration");
+        let server = WebServer::new(database.database(), &config, &airflow_package()).expect("a server");
+        let [password] = server.new_passwords() else { panic!("one password for the one default user") };
+        let body = json!({"username": password.user, "password": password.password});
+        let router = server.router();
+        let answer = send(&router, Request::post("/auth/token").body(Body::from(body.to_string()))).await;
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let token = json_of(answer).await["access_token"].as_str().expect("a token").to_owned();
+        Self { router, token, logs, _database: database, _home: home }
+    }
+
+    pub(crate) async fn get(&self, path: &str, accept: &str) -> Response {
+        let request = Request::get(path)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::ACCEPT, accept);
+        send(&self.router, request.body(Body::empty())).await
+    }
+
+    /// Asks for a change as the administrator; the status and the body of the answer.
+    pub(crate) async fn write(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::CONTENT_TYPE, "application/json");
+        let answer = send(&self.router, request.body(Body::from(body.to_string()))).await;
+        (answer.status().as_u16(), json_of(answer).await)
+    }
+
+    /// What a path holds.
+    pub(crate) async fn read(&self, path: &str) -> Value {
+        json_of(self.get(path, "*/*").await).await
+    }
+}
+
+pub(crate) async fn send(router: &Router, request: axum::http::Result<Request<Body>>) -> Response {
+    router.clone().oneshot(request.expect("a request")).await.expect("an answer")
+}
+
+pub(crate) async fn text_of(answer: Response) -> String {
+    let bytes = to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
+    String::from_utf8(bytes.into()).expect("text")
+}
+
+pub(crate) async fn json_of(answer: Response) -> Value {
+    let text = text_of(answer).await;
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
