@@ -1,0 +1,140 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  ended as asked
+  1  something failed while running
+  2  the command line is wrong
+  3  the configuration or the metadata schema is not one that Tradewind can use
+  4  something is missing: PostgreSQL, Python, the Airflow packages, a folder that can be written
+  5  the address or the home folder is in use
+
+Options are read from $AIRFLOW_HOME/airflow.cfg and AIRFLOW__SECTION__KEY, as in Airflow; `tradewind config list` shows
+them. RUST_LOG overrides [logging] logging_level.";
+
+/// Apache Airflow's control plane in Rust.
+#[derive(Debug, Parser)]
+#[command(name = "tradewind", version, about, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Ends when standard input is closed: the parent holds its other end.
+    #[arg(long, hide = true, global = true)]
+    pub with_parent: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on this machine, with a PostgreSQL server of its own.
+    Standalone(Standalone),
+    #[command(flatten)]
+    Component(Component),
+    /// Work on the metadata database.
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Show the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show the version.
+    Version,
+    #[command(hide = true)]
+    Tie(Tie),
+}
+
+/// The processes of a deployment.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Component {
+    /// Make Dag runs and hand their tasks to workers.
+    Scheduler,
+    /// Parse Dag files.
+    DagProcessor {
+        /// Ends after every file was parsed N times; -1: never.
+        #[arg(short, long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+        num_runs: i64,
+    },
+    /// Run tasks.
+    Worker {
+        /// Tasks at once [default: the option worker_slots of [tradewind]].
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        slots: Option<u32>,
+        /// Queues to take from [default: the option worker_queues of [tradewind]].
+        #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
+        queues: Vec<String>,
+    },
+    /// Serve the REST API and the user interface.
+    #[command(visible_alias = "api-server")]
+    Webserver {
+        /// Address to listen on [default: the option host of [api]].
+        #[arg(long)]
+        host: Option<String>,
+        /// Port to listen on [default: the option port of [api]].
+        #[arg(short, long)]
+        port: Option<u16>,
+    },
+}
+
+/// Commands on the metadata database.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Bring the schema to the version needed: Airflow's by the official migration, then Tradewind's own.
+    Migrate,
+    /// Succeed if the schema is the one needed.
+    Check,
+}
+
+/// Commands on the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every option with its value and where that comes from; secrets are masked.
+    List,
+    /// Show one value as it is.
+    GetValue {
+        /// The section of airflow.cfg.
+        section: String,
+        /// The key within the section.
+        key: String,
+    },
+}
+
+/// Arguments of `standalone`.
+#[derive(Debug, Args)]
+pub(crate) struct Standalone {
+    /// Folder that holds everything [default: $AIRFLOW_HOME, else .tradewind].
+    #[arg(long, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Address of the web server.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port of the web server.
+    #[arg(short, long, default_value_t = 8080)]
+    pub port: u16,
+    /// Folder of the Dag files [default: the option dags_folder of [core]].
+    #[arg(long, value_name = "DIR")]
+    pub dags_folder: Option<PathBuf>,
+    /// Tasks at once [default: the option worker_slots of [tradewind]].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub slots: Option<u32>,
+}
+
+/// Becomes a program that is interrupted (`SIGINT`) when its parent dies.
+#[derive(Debug, Args)]
+pub(crate) struct Tie {
+    /// The parent's process id.
+    #[arg(long)]
+    pub parent: u32,
+    /// The user to become.
+    #[arg(long, requires = "gid")]
+    pub uid: Option<u32>,
+    /// The group to become.
+    #[arg(long, requires = "uid")]
+    pub gid: Option<u32>,
+    /// The program and its arguments.
+    #[arg(required = true, last = true)]
+    pub program: Vec<OsString>,
+}

@@ -1,0 +1,174 @@
+//! The processes of a deployment: each connects, checks the schema, says that it is well, and works until the shutdown.
+
+use std::net::ToSocketAddrs;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tradewind_airflow::config::Config;
+use tradewind_dag_processor::{self as dag_processor, DagProcessor};
+use tradewind_metadata::job::JobType;
+use tradewind_metadata::{Database, migrate};
+use tradewind_scheduler::{self as scheduler, Scheduler};
+use tradewind_supervisor::pyhost::{self, Idle, PyHost};
+use tradewind_webserver::WebServer;
+use tradewind_worker::{self as worker, Worker};
+
+use crate::arguments::Component;
+use crate::console::say;
+use crate::failure::{Failure, Kind, cannot_listen};
+use crate::monitor::{Monitor, Sign};
+use crate::shutdown;
+use crate::venv::Venv;
+
+/// Runs a component until a signal, or until its parent is gone.
+pub(crate) async fn run(component: Component, config: Config, with_parent: bool) -> Result<()> {
+    let shutdown = shutdown::on_signal()?;
+    if with_parent {
+        shutdown::with_parent(shutdown.clone())?;
+    }
+    match component {
+        Component::Scheduler => run_scheduler(&config, shutdown).await,
+        Component::DagProcessor { num_runs } => run_dag_processor(&config, num_runs, shutdown).await,
+        Component::Worker { slots, queues } => run_worker(&config, slots, queues, shutdown).await,
+        Component::Webserver { host, port } => run_webserver(&config, host, port, shutdown).await,
+    }
+}
+
+async fn run_scheduler(config: &Config, shutdown: CancellationToken) -> Result<()> {
+    let database = connect("scheduler", config).await?;
+    let options = scheduler::Options::from_config(config, hostname())?;
+    let monitor =
+        monitor("scheduler", JobType::Scheduler, "scheduler_health_check_threshold", config, &database).await?;
+    let scheduler = Scheduler::new(database, options).await?;
+    watched("scheduler", "", monitor, async { Ok(scheduler.run(shutdown).await?) }).await
+}
+
+async fn run_dag_processor(config: &Config, num_runs: i64, shutdown: CancellationToken) -> Result<()> {
+    let database = connect("dag-processor", config).await?;
+    let airflow = Venv::find(config)?.airflow().to_owned();
+    let options = dag_processor::Options::from_config(config, Some(&airflow))?;
+    let host = PyHost::start(pyhost_options(config)?).await?;
+    let monitor = monitor("dag-processor", JobType::DagProcessor, "health_check_threshold", config, &database).await?;
+    let processor = DagProcessor::new(database, host.clone(), config, options)?;
+    let work = async {
+        for _ in 0..num_runs {
+            tokio::select! {
+                summary = processor.parse_once() => tracing::info!(summary = ?summary?, "every file was parsed"),
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+        if num_runs < 0 { Ok(processor.run(shutdown.clone()).await?) } else { Ok(()) }
+    };
+    let outcome = watched("dag-processor", "", monitor, work).await;
+    host.stop().await;
+    outcome
+}
+
+async fn run_worker(
+    config: &Config,
+    slots: Option<u32>,
+    queues: Vec<String>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let database = connect("worker", config).await?;
+    let mut options = worker::Options::from_config(config)?;
+    if let Some(slots) = slots {
+        options.slots = usize::try_from(slots)?;
+    }
+    if !queues.is_empty() {
+        options.queues = queues;
+    }
+    let idle = usize::try_from(config.int("tradewind", "worker_idle_children")?)
+        .map_err(|_| config.invalid("tradewind", "worker_idle_children", "a whole number of at least 0"))?;
+    let reserve = Idle { tasks: idle, dag_files: 0 };
+    let host = PyHost::start(pyhost_options(config)?.with_idle(reserve)).await?;
+    let worker = Worker::new(database.clone(), host.clone(), config, options)?;
+    let monitor = Monitor::start("worker", Sign::Worker(worker.status()), config, database.pool()).await?;
+    let outcome = watched("worker", "", monitor, async { Ok(worker.run(shutdown).await?) }).await;
+    host.stop().await;
+    outcome
+}
+
+async fn run_webserver(
+    config: &Config,
+    host: Option<String>,
+    port: Option<u16>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let database = connect("webserver", config).await?;
+    let server = WebServer::new(&database, config, Venv::find(config)?.airflow())?;
+    let listener = listen(config, host, port).await?;
+    let serving = format!(", serving http://{}", listener.local_addr()?);
+    let monitor = Monitor::start("webserver", Sign::Database, config, database.pool()).await?;
+    for made in server.new_passwords() {
+        tracing::info!(user = made.user, "a password was made; it is in the password file of the simple auth manager");
+    }
+    watched("webserver", &serving, monitor, async { Ok(server.run(listener, shutdown).await?) }).await
+}
+
+async fn listen(config: &Config, host: Option<String>, port: Option<u16>) -> Result<TcpListener> {
+    let host = host.map_or_else(|| config.string("api", "host"), Ok)?;
+    let port = match port {
+        Some(port) => port,
+        None => {
+            u16::try_from(config.int("api", "port")?).map_err(|_| config.invalid("api", "port", "a port number"))?
+        }
+    };
+    let unknown = || {
+        Failure::new(
+            Kind::Configuration,
+            format!("{host} is not an address of this machine"),
+            "give --host or AIRFLOW__API__HOST an address such as 127.0.0.1 or 0.0.0.0",
+        )
+    };
+    let mut addresses = (host.as_str(), port).to_socket_addrs().map_err(|_| unknown())?;
+    let address = addresses.next().ok_or_else(unknown)?;
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error).into())
+}
+
+/// Connects to the metadata database and checks that its schema is the one we know.
+async fn connect(component: &str, config: &Config) -> Result<Database> {
+    let database = Database::connect(config, &format!("tradewind {component}")).await?;
+    migrate::check(database.pool()).await?;
+    Ok(database)
+}
+
+/// The monitor of a component that has a row in the `job` table.
+async fn monitor(
+    component: &'static str,
+    job: JobType,
+    threshold: &str,
+    config: &Config,
+    database: &Database,
+) -> Result<Monitor> {
+    let section = component.replace('-', "_");
+    let threshold: Duration = config.seconds(&section, threshold)?;
+    Monitor::start(component, Sign::Heartbeat { job, threshold }, config, database.pool()).await
+}
+
+/// Works while the monitor is served, after saying on standard output that the component is well.
+async fn watched(
+    component: &str,
+    remark: &str,
+    monitor: Monitor,
+    work: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    say(format_args!("tradewind {component}: healthy{remark}, monitor at http://{}", monitor.address()?));
+    tokio::select! {
+        outcome = work => outcome,
+        outcome = monitor.serve() => outcome,
+    }
+}
+
+/// How to start the interpreter of this process: that of the environment which [`Venv`] finds.
+fn pyhost_options(config: &Config) -> Result<pyhost::Options> {
+    let python = Venv::find(config)?.program("python");
+    Ok(pyhost::Options { python, ..pyhost::Options::from_config(config)? })
+}
+
+/// The name of this machine, as it is shown with jobs and task instances.
+fn hostname() -> String {
+    hostname::get().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,69 @@
+//! `tradewind`: one program with a command per process of a deployment, and `standalone` for all of them at once.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod component;
+mod configuration;
+mod console;
+mod db;
+mod failure;
+mod logging;
+mod monitor;
+mod shutdown;
+mod standalone;
+mod venv;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+use tradewind_airflow::config::{AIRFLOW_VERSION, Config};
+
+use arguments::{Arguments, Command, ConfigCommand, DbCommand};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            console::complain(format_args!("tradewind: {error:#}"));
+            failure::exit_code(&error)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    match arguments.command {
+        Command::Version => {
+            console::say(format_args!("tradewind {} for Apache Airflow {AIRFLOW_VERSION}", env!("CARGO_PKG_VERSION")))
+        }
+        Command::Config(ConfigCommand::List) => configuration::list(&Config::load()?),
+        Command::Config(ConfigCommand::GetValue { section, key }) => {
+            configuration::get_value(&Config::load()?, &section, &key)?;
+        }
+        Command::Db(command) => {
+            let config = Config::load()?;
+            logging::start(&config)?;
+            small_runtime()?.block_on(async {
+                match command {
+                    DbCommand::Migrate => db::migrate(&config).await,
+                    DbCommand::Check => db::check(&config).await,
+                }
+            })?;
+        }
+        Command::Standalone(options) => return small_runtime()?.block_on(standalone::run(options)),
+        Command::Tie(tie) => return Err(standalone::tie::run(&tie)),
+        Command::Component(component) => {
+            let config = Config::load()?;
+            logging::start(&config)?;
+            Runtime::new()?.block_on(component::run(component, config, arguments.with_parent))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// For commands that mostly wait.
+fn small_runtime() -> Result<Runtime> {
+    Ok(Builder::new_current_thread().enable_all().build()?)
+}

@@ -1,0 +1,156 @@
+//! The monitor of a process: `GET /health` and `GET /metrics` on a loopback port.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use chrono::{DateTime, Utc};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tradewind_airflow::config::Config;
+use tradewind_metadata::job::JobType;
+use tradewind_worker::Status;
+
+/// How often the recorder drops what nobody asks for any more.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// By what a process is known to be well.
+#[derive(Debug, Clone)]
+pub(crate) enum Sign {
+    /// The heartbeat of its row in the `job` table is younger than the threshold.
+    Heartbeat {
+        /// The kind of its job.
+        job: JobType,
+        /// The oldest heartbeat of a healthy process.
+        threshold: Duration,
+    },
+    /// The metadata database answers it.
+    Database,
+    /// The same; and what the worker is doing is shown.
+    Worker(watch::Receiver<Status>),
+}
+
+/// The monitor of a process.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    listener: TcpListener,
+    subject: Subject,
+}
+
+/// What is watched.
+#[derive(Debug, Clone)]
+struct Subject {
+    component: &'static str,
+    sign: Sign,
+    pool: PgPool,
+    /// By the database's clock, like every time compared with it.
+    started_at: DateTime<Utc>,
+    started: Instant,
+    metrics: PrometheusHandle,
+}
+
+impl Monitor {
+    /// Listens on the component's port and records metrics from now on.
+    ///
+    /// # Errors
+    /// When the port is taken or the database does not answer.
+    pub(crate) async fn start(component: &'static str, sign: Sign, config: &Config, pool: &PgPool) -> Result<Self> {
+        let option = format!("{}_monitor_port", component.replace('-', "_"));
+        let port = u16::try_from(config.int("tradewind", &option)?)
+            .map_err(|_| config.invalid("tradewind", &option, "a port number, or 0 for any free port"))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let listener =
+            TcpListener::bind(address).await.map_err(|error| crate::failure::cannot_listen(address, &error))?;
+        let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+        let started_at = sqlx::query_scalar("SELECT now()").fetch_one(pool).await.context("metadata database")?;
+        let subject = Subject { component, sign, pool: pool.clone(), started_at, started: Instant::now(), metrics };
+        Ok(Self { listener, subject })
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Serves until the process ends.
+    pub(crate) async fn serve(self) -> Result<()> {
+        let metrics = self.subject.metrics.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+            loop {
+                ticks.tick().await;
+                metrics.run_upkeep();
+            }
+        });
+        let routes =
+            Router::new().route("/health", get(health)).route("/metrics", get(metrics_text)).with_state(self.subject);
+        axum::serve(self.listener, routes).await.context("the monitor failed")
+    }
+}
+
+async fn metrics_text(State(subject): State<Subject>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], subject.metrics.render())
+}
+
+async fn health(State(subject): State<Subject>) -> (StatusCode, Json<Value>) {
+    let (healthy, details) = match subject.examine().await {
+        Ok(examined) => examined,
+        Err(error) => (false, json!({"reason": error.to_string()})),
+    };
+    let mut answer = json!({
+        "status": if healthy { "healthy" } else { "unhealthy" },
+        "component": subject.component,
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_seconds": subject.started.elapsed().as_secs(),
+    });
+    if let (Some(answer), Value::Object(details)) = (answer.as_object_mut(), details) {
+        answer.extend(details);
+    }
+    (if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(answer))
+}
+
+impl Subject {
+    /// Whether the process is well, and what shows it.
+    async fn examine(&self) -> sqlx::Result<(bool, Value)> {
+        match &self.sign {
+            Sign::Heartbeat { job, threshold } => self.examine_heartbeat(*job, *threshold).await,
+            Sign::Database => self.examine_database(json!({})).await,
+            Sign::Worker(status) => {
+                let status = *status.borrow();
+                self.examine_database(json!({ "worker": status })).await
+            }
+        }
+    }
+
+    async fn examine_database(&self, details: Value) -> sqlx::Result<(bool, Value)> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok((true, details))
+    }
+
+    async fn examine_heartbeat(&self, job: JobType, threshold: Duration) -> sqlx::Result<(bool, Value)> {
+        let heartbeat: Option<(DateTime<Utc>, f64)> = sqlx::query_as(
+            "SELECT latest_heartbeat, extract(epoch FROM now() - latest_heartbeat)::float8 FROM job \
+             WHERE job_type = $1 AND start_date >= $2 ORDER BY id LIMIT 1",
+        )
+        .bind(job.as_str())
+        .bind(self.started_at)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(match heartbeat {
+            Some((at, age)) => {
+                (age <= threshold.as_secs_f64(), json!({"latest_heartbeat": at, "heartbeat_age_seconds": age}))
+            }
+            None => (false, json!({"reason": "it has no row in the job table yet"})),
+        })
+    }
+}
