@@ -1,0 +1,4 @@
+"""A Dag file for Airflow that never ends."""
+
+while True:
+    pass

@@ -1,0 +1,3 @@
+"""A Dag file for Airflow that raises."""
+
+raise RuntimeError("this file raises")

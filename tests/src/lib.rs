@@ -1,0 +1,10 @@
+//! What the end-to-end tests need: a whole deployment, a client of its REST API, and a look at its processes.
+//!
+//! The tests run the programs that `make test` has built, as a user runs them, on a database of their own.
+#![forbid(unsafe_code)]
+
+pub mod deployment;
+pub mod patience;
+pub mod process;
+pub mod program;
+pub mod rest;
