@@ -59,6 +59,17 @@ def plain(value):
     return json.loads(json.dumps(value))
 
 
+def without_chance(recording: dict) -> dict:
+    """The recording without what Python's random order of sets decides: which task `LatestOnlyOperator` names first."""
+    for run in recording.get("runs", []):
+        for task in run.get("task_instances", {}).values():
+            if task["operator"] == "LatestOnlyOperator" and isinstance(
+                names := task["xcoms"].get("return_value", {}).get("value"), list
+            ):
+                names.sort()
+    return recording
+
+
 def replay_scenario(tradewind: Tradewind, normalise: Normaliser, scenario: Scenario) -> list[str]:
     expected = json.loads((RECORDED / "runs" / f"{scenario.dag_id}.json").read_text())
     recorder = Recorder(tradewind, normalise)
@@ -72,7 +83,7 @@ def replay_scenario(tradewind: Tradewind, normalise: Normaliser, scenario: Scena
         return [f"{type(error).__name__}: {error}"]
     finally:
         recorder.connection.close()
-    return differences(expected, plain(found))
+    return differences(without_chance(expected), without_chance(plain(found)))
 
 
 def portable(path: Path) -> dict:
