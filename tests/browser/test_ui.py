@@ -123,8 +123,8 @@ class Visit:
         try:
             self._expect_success(badges)
         except AssertionError:
-            # The UI refreshes while it believes the run to be active. One that ends between two of its requests leaves the
-            # table as it was until the page is opened anew.
+            # Seen once: the table of a finished run stayed without states. Probably the run ended between two requests of
+            # the UI, which refreshes only while it believes the run to be active (docs/gaps.md).
             self.page.reload()
             self._expect_success(badges)
         squares = self.page.locator(f'a[href*="/runs/{run_id}/tasks/"] [data-testid="task-state-badge"]')
