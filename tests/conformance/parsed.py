@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import date
 from pathlib import Path
 
 from normalise import Normaliser, write
@@ -80,6 +81,18 @@ def _with_sorted_template_fields(data):
     return data
 
 
+def _without_today(data, days: set[str]):
+    """Some Dags hold the day on which they were parsed, as the default of a parameter."""
+    if isinstance(data, list):
+        return [_without_today(inner, days) for inner in data]
+    if isinstance(data, dict):
+        return {name: _without_today(inner, days) for name, inner in data.items()}
+    if isinstance(data, str):
+        for day in days:
+            data = data.replace(day, "${TODAY}")
+    return data
+
+
 def _dag_row(row: dict) -> dict:
     row["asset_expression"] = _without_ids(row["asset_expression"])
     kept = {name: value for name, value in row.items() if name not in VOLATILE}
@@ -101,13 +114,13 @@ def _files(connection) -> dict:
     return files
 
 
-def _dags(connection) -> dict[str, dict]:
+def _dags(connection, days: set[str]) -> dict[str, dict]:
     dags = {
         row["dag_id"]: {"dag": _dag_row(row), "versions": [], **{name: [] for name in PER_DAG}}
         for row in _rows(connection, "select * from dag")
     }
     for row in _rows(connection, VERSIONS):
-        row["data"] = _with_sorted_template_fields(row["data"])
+        row["data"] = _without_today(_with_sorted_template_fields(row["data"]), days)
         dags[row.pop("dag_id")]["versions"].append(row)
     for name, query in PER_DAG.items():
         for row in _rows(connection, query):
@@ -123,5 +136,7 @@ def record(connection, normalise: Normaliser, folder: Path) -> None:
     shared = {name: _rows(connection, query) for name, query in SHARED.items()}
     write(folder / "shared.json", normalise(shared))
     shutil.rmtree(folder / "serialized", ignore_errors=True)
-    for dag_id, facts in _dags(connection).items():
+    # Two days, should midnight have passed meanwhile.
+    days = {str(normalise.began.astimezone().date()), str(date.today())}
+    for dag_id, facts in _dags(connection, days).items():
         write(folder / "serialized" / f"{dag_id}.json", normalise(facts))

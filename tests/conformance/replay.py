@@ -87,12 +87,12 @@ def replay_scenario(tradewind: Tradewind, normalise: Normaliser, scenario: Scena
 
 
 def portable(path: Path) -> dict:
-    """What was stored, without what differs between folders: the name Airflow gives the module of a Dag file, which holds
-    a hash of the file's path, and the hash of a Dag that names such a module or the interpreter."""
+    """What was stored, without what differs between folders and days: the name Airflow gives the module of a Dag file,
+    which holds a hash of the file's path, and the hash of a Dag that names such a module, the interpreter or the day."""
     facts = json.loads(MODULE_PREFIX.sub("unusual_prefix_${PATH}_", path.read_text()))
     for version in facts.get("versions", []):
         text = json.dumps(version["data"])
-        if "${PYTHON}" in text or "unusual_prefix_${PATH}_" in text:
+        if any(name in text for name in ("${PYTHON}", "${TODAY}", "unusual_prefix_${PATH}_")):
             del version["dag_hash"]
     return facts
 
