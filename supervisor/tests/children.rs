@@ -1,7 +1,7 @@
 //! Official Airflow code in children of a real pyhost, spoken to over the supervisor protocol. No database.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -61,14 +61,18 @@ struct Fixture {
 
 impl Fixture {
     async fn start(idle: Idle) -> Self {
+        Self::start_with(|options| options.with_idle(idle)).await
+    }
+
+    async fn start_with(adapt: impl FnOnce(Options) -> Options) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let dags = folder.path().join("dags");
         std::fs::create_dir(&dags).expect("a folder");
         std::fs::write(dags.join("shapes.py"), DAG_FILE).expect("written");
         let config = Config::from_environment(&Environment::of_process()).expect("a configuration");
         let options = Options::from_config(&config)
-            .expect("tradewind-pyhost and the virtual environment; `make test` makes both")
-            .with_idle(idle)
+            .expect("tradewind-pyhost and the virtual environment; `make test` makes both");
+        let options = adapt(options)
             .with_variable("AIRFLOW_HOME", folder.path())
             .with_variable("AIRFLOW__CORE__DAGS_FOLDER", &dags)
             .with_variable("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
@@ -320,17 +324,32 @@ async fn parse(fixture: &Fixture, file: &Path) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forty_tasks_in_a_row_are_quick() {
-    let fixture = Fixture::start(Idle { tasks: 1, dag_files: 0 }).await;
-    let mut times = Vec::new();
-    for _ in 0..40 {
-        let start = Instant::now();
+async fn children_wait_in_reserve_as_long_as_there_is_work() {
+    let fixture = Fixture::start_with(|options| {
+        let options = options.with_idle(Idle { tasks: 1, dag_files: 0 });
+        Options { reserve_for: Duration::from_secs(2), ..options }
+    })
+    .await;
+    let host = fixture.host.pid().await.expect("a process");
+    for _ in 0..2 {
         assert!(fixture.run("answer").await.status.success());
-        times.push(start.elapsed());
+        until(|| children_of(host) == 1).await;
+        until(|| children_of(host) == 0).await;
     }
     fixture.host.stop().await;
-    times.sort_unstable();
-    let median = times[times.len() / 2];
-    println!("a trivial task: median {median:?}, best {:?}", times[0]);
-    assert!(median < Duration::from_secs(1), "median {median:?}");
+}
+
+/// How many children a process has.
+fn children_of(pid: u32) -> usize {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a process");
+    children.split_whitespace().count()
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let held = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, held).await.expect("in time");
 }

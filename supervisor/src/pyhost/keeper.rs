@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::process;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tradewind_airflow::pyhost_protocol::{ChildKind, MAX_MESSAGE_BYTES, Order, Report};
 
 use super::control::Control;
@@ -56,6 +56,7 @@ enum Event {
     Report(io::Result<Option<Report>>),
     Started(Result<Host, PyHostError>),
     ChildEnded,
+    Quiet,
 }
 
 /// A fork that was asked for.
@@ -88,6 +89,7 @@ pub(super) struct Keeper {
     next_fork: u64,
     pending: HashMap<u64, Pending>,
     idle: HashMap<ChildKind, VecDeque<Child>>,
+    last_spawn: Instant,
     running: HashMap<i32, watch::Sender<Option<ExitStatus>>>,
     /// Children of a pyhost that died; now children of this process.
     orphans: HashMap<i32, watch::Sender<Option<ExitStatus>>>,
@@ -121,6 +123,7 @@ impl Keeper {
             next_fork: 0,
             pending: HashMap::new(),
             idle: HashMap::new(),
+            last_spawn: Instant::now(),
             running: HashMap::new(),
             orphans: HashMap::new(),
             waiting: VecDeque::new(),
@@ -133,11 +136,13 @@ impl Keeper {
     /// Serves until it is told to stop or no handle is left.
     pub(super) async fn run(mut self) {
         loop {
+            let has_reserve = self.idle.values().any(|reserve| !reserve.is_empty());
             let event = match &mut self.host {
                 State::Running(host) => tokio::select! {
                     command = self.commands.recv() => Event::Command(command),
                     report = host.control.receive() => Event::Report(report),
                     _ = self.children_ended.recv() => Event::ChildEnded,
+                    () = sleep_until(self.last_spawn + self.options.reserve_for), if has_reserve => Event::Quiet,
                 },
                 State::Starting(start) => tokio::select! {
                     command = self.commands.recv() => Event::Command(command),
@@ -157,6 +162,11 @@ impl Keeper {
                 }
                 Event::ChildEnded => {
                     self.reap_orphans();
+                    continue;
+                }
+                Event::Quiet => {
+                    // Their sockets close, upon which they end.
+                    self.idle.clear();
                     continue;
                 }
             };
@@ -184,6 +194,7 @@ impl Keeper {
     }
 
     async fn spawn(&mut self, kind: ChildKind, answer: Answer) {
+        self.last_spawn = Instant::now();
         let reserve = self.idle.entry(kind).or_default();
         while let Some(child) = reserve.pop_front() {
             if child.process.status().is_none() {
@@ -195,10 +206,14 @@ impl Keeper {
             return self.waiting.push_back((kind, answer));
         }
         self.fork(kind, Some(answer)).await;
+        self.fill_reserve().await;
     }
 
-    /// Has as many children forked as are missing in reserve.
+    /// Has as many children forked as are missing in reserve, unless nobody has asked for one for long.
     async fn fill_reserve(&mut self) {
+        if self.last_spawn.elapsed() >= self.options.reserve_for {
+            return;
+        }
         let wanted = [(ChildKind::Task, self.options.idle.tasks), (ChildKind::DagFile, self.options.idle.dag_files)];
         for (kind, wanted) in wanted {
             let there = self.idle.get(&kind).map_or(0, VecDeque::len);

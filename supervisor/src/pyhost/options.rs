@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tradewind_airflow::config::Config;
 
@@ -25,6 +26,9 @@ const SECRET_OPTIONS: &[&str] = &[
 /// Forms in which an option can be given.
 const FORMS: &[&str] = &["", "_CMD", "_SECRET"];
 
+/// How long children wait in reserve after the last one was asked for, unless told otherwise.
+const RESERVE_FOR: Duration = Duration::from_secs(30);
+
 /// How many forked children wait in reserve, so that starting one costs no fork.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Idle {
@@ -45,6 +49,8 @@ pub struct Options {
     pub environment: Vec<(OsString, OsString)>,
     /// Children in reserve.
     pub idle: Idle,
+    /// How long they wait after the last one was asked for: an idle machine gets their memory back.
+    pub reserve_for: Duration,
 }
 
 impl Options {
@@ -77,7 +83,8 @@ impl Options {
                 hint,
             });
         }
-        Ok(Self { program, python, environment: without_secrets(std::env::vars_os()), idle: Idle::default() })
+        let environment = without_secrets(std::env::vars_os());
+        Ok(Self { program, python, environment, idle: Idle::default(), reserve_for: RESERVE_FOR })
     }
 
     /// The same with children in reserve.
