@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::Executor;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tradewind_airflow::config::Config;
 
@@ -26,10 +27,10 @@ impl Database {
             .ok()
             .filter(|size| *size >= 2)
             .ok_or_else(|| config.invalid("tradewind", "database_pool_size", "a whole number of at least 2"))?;
-        let pool = PgPoolOptions::new()
+        let pool = pool_options()
             .max_connections(size)
             .acquire_timeout(Duration::from_secs(10))
-            .idle_timeout(Duration::from_secs(60))
+            .idle_timeout(Duration::from_secs(10))
             .connect_with(options.application_name(application))
             .await?;
         Ok(Self { pool })
@@ -45,6 +46,12 @@ impl From<PgPool> for Database {
     fn from(pool: PgPool) -> Self {
         Self { pool }
     }
+}
+
+/// What every pool has in common: compiling our short statements would take Postgres longer than running them.
+pub(crate) fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new()
+        .after_connect(|connection, _| Box::pin(async move { connection.execute("SET jit = off").await.map(|_| ()) }))
 }
 
 /// Reads a URL in SQLAlchemy's form: `postgresql+psycopg2://user:password@host:port/name?…`.

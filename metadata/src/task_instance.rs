@@ -12,6 +12,10 @@ use uuid::Uuid;
 
 use crate::{MetadataError, Result, notify};
 
+/// Transitions from which on their statement is planned anew: a plan kept from the time when the table was small takes
+/// minutes for thousands.
+const PLANNED_ANEW: usize = 32;
+
 /// A change of state that happens only if the task instance is still in one of the states it may leave.
 #[derive(Debug, Clone)]
 pub struct Transition {
@@ -80,6 +84,7 @@ pub async fn transition_silently(connection: &mut PgConnection, transitions: &[T
         .bind(sources)
         .bind(targets)
         .bind(patches)
+        .persistent(transitions.len() < PLANNED_ANEW)
         .fetch_all(connection)
         .await?;
     rows.iter().map(|row| Ok(Changed { id: row.try_get("id")?, dag_run_id: row.try_get("dag_run_id")? })).collect()

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::database::connect_options;
+use crate::database::{connect_options, pool_options};
 use crate::{Database, Result, migrate};
 
 /// The database that the official migration was run on.
@@ -39,7 +39,7 @@ impl TestDatabase {
         let server = connect_options(url)?;
         let name = format!("test_{}", Uuid::new_v4().simple());
         clone_template(&server, &name).await?;
-        let pool = PgPoolOptions::new().max_connections(8).connect_with(server.clone().database(&name)).await?;
+        let pool = pool_options().max_connections(8).connect_with(server.clone().database(&name)).await?;
         migrate::own(&pool).await?;
         Ok(Self { database: Database::from(pool), server, name })
     }

@@ -1,11 +1,10 @@
 -- The pools that scheduled task instances want slots of, held in one order, with what is taken of them.
-WITH wanted AS (
-    SELECT DISTINCT pool FROM task_instance WHERE state = 'scheduled'
-),
-held AS (
+WITH held AS (
     SELECT slot_pool.pool, slot_pool.slots, slot_pool.include_deferred
     FROM slot_pool
-    JOIN wanted ON wanted.pool = slot_pool.pool
+    WHERE EXISTS (
+        SELECT FROM task_instance WHERE task_instance.pool = slot_pool.pool AND task_instance.state = 'scheduled'
+    )
     ORDER BY slot_pool.pool
     FOR NO KEY UPDATE OF slot_pool
 )

@@ -13,6 +13,7 @@ mod run_creation;
 mod run_facts;
 mod run_scheduling;
 mod run_start;
+mod statistics;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub struct Scheduler {
     dispatcher: Dispatcher,
     alarms: Alarms,
     next_due: Option<DateTime<Utc>>,
+    statistics_settled: bool,
 }
 
 impl Scheduler {
@@ -68,7 +70,17 @@ impl Scheduler {
             job_id: job.id,
             parallelism: options.parallelism,
         };
-        Ok(Self { database, options, job, dags, runs, dispatcher, alarms: Alarms::default(), next_due: None })
+        Ok(Self {
+            database,
+            options,
+            job,
+            dags,
+            runs,
+            dispatcher,
+            alarms: Alarms::default(),
+            next_due: None,
+            statistics_settled: false,
+        })
     }
 
     /// Schedules until the shutdown.
@@ -126,6 +138,9 @@ impl Scheduler {
         let gathered = news.take();
         let now = Utc::now();
         let everything = sweep || gathered.everything;
+        if !self.statistics_settled {
+            self.statistics_settled = statistics::settle(&self.database).await?;
+        }
         if reap {
             retried(|| reaper::end_silent_attempts(&self.database, self.options.task_heartbeat_timeout, now)).await?;
             retried(|| reaper::release_restarting(&self.database, now)).await?;

@@ -94,6 +94,27 @@ async fn no_limit_is_exceeded_and_a_full_pool_keeps_nobody_waiting() {
     world.stop().await;
 }
 
+/// More task instances than one page of candidates holds want more slots than are open.
+#[tokio::test]
+async fn who_wants_too_many_slots_keeps_nobody_waiting() {
+    let mut world = World::new().await;
+    sqlx::query("INSERT INTO slot_pool (pool, slots, description, include_deferred) VALUES ('small', 1, '', false)")
+        .execute(world.database.pool())
+        .await
+        .expect("a pool");
+    let greedy = json!({"pool": "small", "pool_slots": 2, "priority_weight": 100});
+    let greedy = (0..2_100).fold(DagBuilder::new("greedy").column("max_active_tasks", json!(5_000)), |dag, index| {
+        dag.task(&format!("g{index}"), &[], greedy.clone())
+    });
+    world.add_dag(&greedy).await;
+    world.add_dag(&DagBuilder::new("modest").task("m", &[], json!({"pool": "small"}))).await;
+    world.trigger("greedy", "r").await;
+    let modest = world.trigger("modest", "r").await;
+    world.start_scheduler(options()).await;
+    assert_eq!(world.run_to_end(modest).await, "success");
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn task_limits_hold_over_runs() {
     let mut world = World::new().await;

@@ -1,12 +1,10 @@
 -- The compare-and-set of task-instance states. Rows are locked in the order of their ids, so that two batches never
--- wait for each other in a circle. A patch overlays the columns it names.
-WITH wanted AS (
-    SELECT * FROM unnest($1::uuid[], $2::jsonb[], $3::text[], $4::jsonb[]) AS w (id, sources, target, patch)
-),
-held AS (
-    SELECT ti.id
+-- wait for each other in a circle. A patch overlays the columns it names. What is held carries all that the update needs,
+-- so that Postgres joins once.
+WITH held AS (
+    SELECT ti.id, w.sources, w.target, w.patch
     FROM task_instance ti
-    JOIN wanted w ON w.id = ti.id
+    JOIN unnest($1::uuid[], $2::jsonb[], $3::text[], $4::jsonb[]) AS w (id, sources, target, patch) ON w.id = ti.id
     WHERE w.sources ? coalesce(ti.state, 'none')
     ORDER BY ti.id
     FOR UPDATE OF ti
@@ -38,8 +36,8 @@ changed AS (
                 p.map_index, p.pool, p.pool_slots, p.queue, p.priority_weight, p.dag_version_id, p.context_carrier
             FROM jsonb_populate_record(ti, w.patch - 'next_kwargs') p
         )
-    FROM wanted w, held
-    WHERE ti.id = w.id AND held.id = ti.id AND w.sources ? coalesce(ti.state, 'none')
+    FROM held w
+    WHERE ti.id = w.id AND w.sources ? coalesce(ti.state, 'none')
     RETURNING ti.id, ti.dag_id, ti.run_id
 )
 SELECT changed.id, dag_run.id AS dag_run_id
