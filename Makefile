@@ -18,7 +18,7 @@ run test bench: export VIRTUAL_ENV := $(CURDIR)/.venv
 
 .PHONY: help
 help: ## Show the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what building needs: system packages and the Python environment.
@@ -61,6 +61,11 @@ fmt: ## Format the code.
 bench: setup ## Compare with official Airflow on this machine.
 	cargo build --locked --release --package tradewind --package tradewind-pyhost
 	.venv/bin/python bench/compare.py
+
+.PHONY: bench-scheduler
+bench-scheduler: setup ## Measure what the scheduler alone can do, with no Python in the loop.
+	cargo build --locked --release --package tradewind --package tradewind-bench
+	scripts/with-test-postgres target/release/bench-scheduler --binary target/release/tradewind
 
 .PHONY: lock
 lock: ## Compile the Python lock files anew (needs uv).
