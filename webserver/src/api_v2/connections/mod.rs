@@ -2,6 +2,7 @@
 
 mod bulk;
 
+use crate::api_v2::bulk::patch_many;
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -12,6 +13,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bulk::Connections;
 use bytes::Bytes;
 use regex::Regex;
 use serde::Serialize;
@@ -22,7 +24,7 @@ use tradewind_airflow::python_json;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .route("/connections", get(list).post(create).patch(bulk::patch_many))
+        .route("/connections", get(list).post(create).patch(patch_many::<Connections>))
         .route("/connections/test", post(test))
         .route("/connections/{connection_id}", get(read).patch(update).delete(delete))
 }
@@ -146,10 +148,10 @@ async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResu
     Ok(Json(Collection { connections, total_entries }))
 }
 
-async fn find(app: &App, id: &str) -> ApiResult<Stored> {
+async fn find(executor: impl PgExecutor<'_>, id: &str) -> ApiResult<Stored> {
     let mut query: QueryBuilder<Postgres> =
         QueryBuilder::new(format!("SELECT {COLUMNS} FROM connection c WHERE c.conn_id = "));
-    let stored = query.push_bind(id).build_query_as().fetch_optional(&app.pool).await?;
+    let stored = query.push_bind(id).build_query_as().fetch_optional(executor).await?;
     stored.ok_or_else(|| not_found(id))
 }
 
@@ -159,7 +161,7 @@ fn not_found(id: &str) -> ApiError {
 
 async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> ApiResult<Json<Connection>> {
     user.may_read(Resource::Connection)?;
-    find(&app, &id).await?.reveal(&app).map(Json)
+    find(&app.pool, &id).await?.reveal(&app).map(Json)
 }
 
 /// What a request gives of a connection; `None`: not given, `Some(None)`: null.
@@ -322,7 +324,7 @@ async fn create(
         .await?;
     let fields = ConnectionFields::read(&mut body)?;
     fields.insert(&app, &app.pool).await?;
-    let connection = find(&app, &fields.id).await?.reveal(&app)?;
+    let connection = find(&app.pool, &fields.id).await?.reveal(&app)?;
     Ok((StatusCode::CREATED, Json(connection)))
 }
 
@@ -343,9 +345,9 @@ async fn update(
         let detail = "The connection_id in the request body does not match the URL parameter";
         return Err(ApiError::bad_request(detail));
     }
-    let old = find(&app, &id).await?;
+    let old = find(&app.pool, &id).await?;
     fields.masked(&params.texts("update_mask")).update(&app, &app.pool, &old).await?;
-    find(&app, &id).await?.reveal(&app).map(Json)
+    find(&app.pool, &id).await?.reveal(&app).map(Json)
 }
 
 async fn delete(State(app): State<App>, user: User, params: Params, Path(id): Path<String>) -> ApiResult<StatusCode> {

@@ -2,6 +2,7 @@
 
 mod bulk;
 
+use crate::api_v2::bulk::patch_many;
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -12,14 +13,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use bulk::Pools;
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .route("/pools", get(list).post(create).patch(bulk::patch_many))
+        .route("/pools", get(list).post(create).patch(patch_many::<Pools>))
         .route("/pools/{*pool_name}", get(read).patch(update).delete(delete))
 }
 
@@ -221,9 +222,4 @@ async fn delete(State(app): State<App>, user: User, params: Params, Path(name): 
     }
     let deleted = sqlx::query("DELETE FROM slot_pool WHERE pool = $1").bind(&name).execute(&app.pool).await?;
     if deleted.rows_affected() == 0 { Err(not_found(&name)) } else { Ok(StatusCode::NO_CONTENT) }
-}
-
-/// The name in an entity of a bulk request.
-fn entity_name(entity: &Value) -> Option<String> {
-    entity.as_str().or_else(|| entity.get("name")?.as_str()).map(str::to_owned)
 }

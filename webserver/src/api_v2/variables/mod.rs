@@ -2,6 +2,7 @@
 
 mod bulk;
 
+use crate::api_v2::bulk::patch_many;
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -13,6 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use bulk::Variables;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -21,7 +23,7 @@ use tradewind_airflow::python_json;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .route("/variables", get(list).post(create).patch(bulk::patch_many))
+        .route("/variables", get(list).post(create).patch(patch_many::<Variables>))
         .route("/variables/{*variable_key}", get(read).patch(update).delete(delete))
 }
 

@@ -1,5 +1,9 @@
 //! Bulk requests: lists of create, update and delete actions, and their results.
 
+mod entity;
+
+pub(crate) use entity::{BulkEntity, patch_many};
+
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult, Problem};
 use serde::Serialize;
