@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runs import SKIP_MIXIN_KEY, Recorder
-from scenarios import Choice, Scenario, Trigger
+from scenario import Choice, Scenario, Trigger
 
 MOST_RUNS = 40
 

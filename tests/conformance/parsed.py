@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import date
 from pathlib import Path
 
 from normalise import Normaliser, write
 from psycopg.rows import dict_row
+from scenario import CONFORMANCE
 
 # Columns that depend on the moment of parsing; those under OCCURRENCE keep whether they are set.
 VOLATILE = {"last_parsed_time", "last_parse_duration", "last_expired"}
@@ -130,13 +132,31 @@ def _dags(connection, days: set[str]) -> dict[str, dict]:
     return dags
 
 
-def record(connection, normalise: Normaliser, folder: Path) -> None:
-    """Writes `dags.json`, `shared.json` and `serialized/<dag_id>.json` under `folder`."""
-    write(folder / "dags.json", normalise(_files(connection)))
-    shared = {name: _rows(connection, query) for name, query in SHARED.items()}
-    write(folder / "shared.json", normalise(shared))
-    shutil.rmtree(folder / "serialized", ignore_errors=True)
+def _write_shared(path: Path, rows: list[dict], keep: bool) -> None:
+    """One row a line, sorted: a merge of two branches is the lines of both (`.gitattributes`)."""
+    lines = {json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows}
+    if keep and path.exists():
+        lines |= {*path.read_text().splitlines()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in sorted(lines)))
+
+
+def record(connection, normalise: Normaliser, folder: Path, subjects: list[str] | None = None) -> None:
+    """Writes `files/<bundle>/<path>.json`, `serialized/<dag_id>.json` and `shared/<table>.jsonl` under `folder`, which
+    lose what is there; or, of some subjects alone (files in `dags/`, without `.py`), adds to what is there."""
+    files = normalise(_files(connection))
+    if subjects:
+        files = {CONFORMANCE: {f"{subject}.py": files[CONFORMANCE][f"{subject}.py"] for subject in subjects}}
+    else:
+        for name in ("files", "serialized", "shared"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    for bundle, paths in files.items():
+        for path, facts in paths.items():
+            write(folder / "files" / bundle / f"{path}.json", facts)
     # Two days, should midnight have passed meanwhile.
     days = {str(normalise.began.astimezone().date()), str(date.today())}
-    for dag_id, facts in _dags(connection, days).items():
-        write(folder / "serialized" / f"{dag_id}.json", normalise(facts))
+    dags = _dags(connection, days)
+    for dag_id in (dag_id for paths in files.values() for facts in paths.values() for dag_id in facts["dag_ids"]):
+        write(folder / "serialized" / f"{dag_id}.json", normalise(dags[dag_id]))
+    for name, query in SHARED.items():
+        _write_shared(folder / "shared" / f"{name}.jsonl", normalise(_rows(connection, query)), keep=bool(subjects))

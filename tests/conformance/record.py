@@ -18,7 +18,8 @@ import parsed
 from normalise import Normaliser, write
 from official import AIRFLOW_VERSION, Official, airflow_package, require_reference_version
 from runs import Recorder
-from scenarios import CONFORMANCE, EXAMPLES, SCENARIOS, STANDARD, Scenario
+from scenario import CONFORMANCE, EXAMPLES, STANDARD, Scenario
+from scenarios import SCENARIOS, chosen
 
 FOLDER = Path(__file__).resolve().parent
 RECORDED = FOLDER / "recorded"
@@ -27,19 +28,24 @@ RECORDED = FOLDER / "recorded"
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", metavar="DAG_ID", help="record the runs of these Dags alone")
-    parser.add_argument("--skip-parsed", action="store_true", help="leave dags.json, shared.json, serialized/ alone")
-    parser.add_argument("--at-once", type=int, default=4, help="scenarios played at the same time")
+    parser.add_argument(
+        "--subject", nargs="*", metavar="NAME", help="record dags/NAME.py and the runs of scenarios/NAME.py alone"
+    )
+    parser.add_argument("--skip-parsed", action="store_true", help="leave files/, serialized/ and shared/ alone")
+    parser.add_argument("--at-once", type=int, default=6, help="scenarios played at the same time")
     parser.add_argument("--keep", action="store_true", help="keep the temporary Airflow home, and print its path")
     return parser.parse_args()
 
 
-def bundles() -> dict[str, Path]:
+def bundles(needed: set[str] | None = None) -> dict[str, Path]:
+    """The folders of Dag files, by name; all of them or those needed, for what need not be parsed costs time."""
     package = airflow_package()
-    return {
+    folders = {
         EXAMPLES: package / "example_dags",
         STANDARD: package / "providers" / "standard" / "example_dags",
         CONFORMANCE: FOLDER / "dags",
     }
+    return {name: path for name, path in folders.items() if needed is None or name in needed}
 
 
 def record_scenario(official: Official, normalise: Normaliser, scenario: Scenario) -> str | None:
@@ -54,23 +60,23 @@ def record_scenario(official: Official, normalise: Normaliser, scenario: Scenari
     return None
 
 
-def record(official: Official, options: argparse.Namespace) -> list[str]:
+def record(official: Official, scenarios: list[Scenario], options: argparse.Namespace) -> list[str]:
     normalise = Normaliser(official, FOLDER)
     official.prepare()
     print("parsing every Dag file", flush=True)
     official.run("dag-processor", "--num-runs", "1")
-    if not options.skip_parsed:
+    if not options.skip_parsed and (options.subject or not options.only):
+        subjects = [subject for subject in options.subject or () if (FOLDER / "dags" / f"{subject}.py").exists()]
         with official.postgres.connect() as connection:
-            parsed.record(connection, normalise, RECORDED)
+            parsed.record(connection, normalise, RECORDED, subjects)
     official.start("api-server", "scheduler", "dag-processor", "triggerer")
     official.wait_healthy("scheduler", "dag_processor", "triggerer")
     for pool, slots in (("one_slot", 1), ("two_slots", 2)):
         body = {"name": pool, "slots": slots, "include_deferred": False}
         official.rest.call("POST", "/api/v2/pools", body)
-    chosen = [scenario for scenario in SCENARIOS if not options.only or scenario.dag_id in options.only]
     with ThreadPoolExecutor(options.at_once) as players:
         try:
-            failures = players.map(lambda scenario: record_scenario(official, normalise, scenario), chosen)
+            failures = players.map(lambda scenario: record_scenario(official, normalise, scenario), scenarios)
             return [failure for failure in failures if failure]
         except BaseException:
             official.stop()  # otherwise the players would wait for runs that nobody is interested in any more
@@ -79,25 +85,27 @@ def record(official: Official, options: argparse.Namespace) -> list[str]:
 
 def main() -> None:
     options = arguments()
+    scenarios = chosen(options.only, options.subject)
+    some = {scenario.bundle for scenario in scenarios} | ({CONFORMANCE} if options.subject else set())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     require_reference_version()
     folder = Path(tempfile.mkdtemp(prefix="airflow-recorder-"))
     folder.chmod(0o755)
     official = Official(
         folder,
-        bundles(),
+        bundles(None if scenarios is SCENARIOS else some),
         {
             # Part of every serialized Dag, hence of its hash: a fixed path keeps the hashes comparable.
             "AIRFLOW__CORE__DAGS_FOLDER": "/opt/airflow/dags",
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(FOLDER / "plugins"),
-            "AIRFLOW__CORE__PARALLELISM": "6",
+            "AIRFLOW__CORE__PARALLELISM": "12",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
             # One parse is enough: the files do not change while they are recorded.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
         },
     )
     try:
-        failures = record(official, options)
+        failures = record(official, scenarios, options)
     finally:
         official.stop()
         if options.keep:

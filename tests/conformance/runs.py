@@ -8,7 +8,7 @@ from pathlib import Path
 from normalise import Normaliser
 from official import Official, wait_until
 from psycopg.rows import dict_row
-from scenarios import Scenario, Trigger
+from scenario import Scenario, Trigger
 
 FINISHED_RUN = {"success", "failed"}
 UNFINISHED_TASK = {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred"}
@@ -55,8 +55,9 @@ QUIET_SECONDS = 15
 
 
 class Recorder:
-    def __init__(self, official: Official, normalise: Normaliser):
+    def __init__(self, official: Official, normalise: Normaliser, quiet_seconds: float = QUIET_SECONDS):
         self.official = official
+        self.quiet_seconds = quiet_seconds
         self.normalise = normalise
         self.connection = official.postgres.connect()
         self.files = official.home / "conformance"
@@ -113,7 +114,7 @@ class Recorder:
 
     def _wait(self, scenario: Scenario, trigger: Trigger) -> None:
         if not trigger.ends:
-            time.sleep(QUIET_SECONDS)
+            time.sleep(self.quiet_seconds)
             return
         what = f"the end of {scenario.dag_id} {trigger.run_id}"
         wait_until(lambda: self._ended(scenario.dag_id, trigger.run_id), what, scenario.timeout_seconds, 0.5)
@@ -170,7 +171,7 @@ class Recorder:
             if rows != seen:
                 seen, since = rows, time.monotonic()
             over = rows and all(row["state"] in FINISHED_RUN for row in rows)
-            return over and time.monotonic() - since > QUIET_SECONDS
+            return over and time.monotonic() - since > self.quiet_seconds
 
         wait_until(silent, f"all runs of {scenario.dag_id}", scenario.timeout_seconds, 0.5)
         return [{"run_id": row["run_id"]} | self._facts((scenario.dag_id, row["run_id"])) for row in seen]

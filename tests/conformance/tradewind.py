@@ -18,7 +18,7 @@ class Tradewind(Official):
 
     def start(self, *components: str) -> None:
         del components  # `standalone` starts what there is
-        command = [self.program, "standalone", "--home", self.home, "--port", str(self.port), "--slots", "6"]
+        command = [self.program, "standalone", "--home", self.home, "--port", str(self.port), "--slots", "12"]
         with open(self.home / "standalone.log", "ab") as log:
             self.processes["standalone"] = subprocess.Popen(
                 command, env=self.environment(), cwd=self.home, stdout=log, stderr=log, start_new_session=True

@@ -92,7 +92,18 @@ pub(crate) fn recorded_dags() -> TestResult<BTreeMap<String, Value>> {
 
 /// Per bundle and file: the Dag ids found, and the first and last line of an import error.
 pub(crate) fn recorded_files() -> TestResult<BTreeMap<String, BTreeMap<String, Value>>> {
-    Ok(serde_json::from_str(&fs::read_to_string(repository().join("tests/conformance/recorded/dags.json"))?)?)
+    let mut bundles = BTreeMap::new();
+    for bundle in fs::read_dir(repository().join("tests/conformance/recorded/files"))? {
+        let bundle = bundle?;
+        let mut files = BTreeMap::new();
+        for file in fs::read_dir(bundle.path())? {
+            let path = file?.path();
+            let name = path.file_stem().ok_or("a file without a name")?.to_string_lossy().into_owned();
+            files.insert(name, serde_json::from_str(&fs::read_to_string(&path)?)?);
+        }
+        bundles.insert(bundle.file_name().to_string_lossy().into_owned(), files);
+    }
+    Ok(bundles)
 }
 
 /// The same facts from a database.

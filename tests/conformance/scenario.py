@@ -1,0 +1,56 @@
+"""How a Dag is run, and what of the outcome is fixed. Which Dags are run is said in `scenarios/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXAMPLES, STANDARD, CONFORMANCE = "examples", "standard_examples", "conformance"
+FIRST_DAY = "2026-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """One `POST /api/v2/dags/{dag_id}/dagRuns`."""
+
+    run_id: str = "conformance"
+    logical_date: str | None = FIRST_DAY
+    conf: dict | None = None
+    ends: bool = True
+    """Whether the run comes to an end; if not, it is recorded when nothing has changed for a while."""
+
+    def body(self) -> dict:
+        body = {"dag_run_id": self.run_id, "logical_date": self.logical_date}
+        return body if self.conf is None else body | {"conf": self.conf}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Tasks whose facts depend on what one branching task returned."""
+
+    task_id: str
+    returns: tuple[str, ...]
+    decides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    dag_id: str
+    bundle: str = CONFORMANCE
+    runs: tuple[Trigger, ...] = (Trigger(),)
+    sequential: bool = True
+    """Whether a run is triggered only when the one before has ended."""
+    ordered: bool = False
+    """Whether the order in which tasks started is part of the recording: where it is decided, not left to chance."""
+    limited: bool = False
+    """Whether the most tasks that ran at once is part of the recording."""
+    scheduled: bool = False
+    """Nothing is triggered: the runs are those that the scheduler creates from the schedule."""
+    consumers: tuple[str, ...] = ()
+    """Dags of which the scenario's run makes one run each, by an asset event or by triggering it."""
+    choices: tuple[Choice, ...] = ()
+    """The Dag branches at random: it is run until each choice was seen."""
+    settle_seconds: float = 0
+    timeout_seconds: float = 240
+
+
+TWO_DAYS = (Trigger("first", FIRST_DAY), Trigger("second", "2026-01-02T00:00:00Z"))
