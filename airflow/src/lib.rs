@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod encoded_value;
 pub mod fernet;
 pub mod frames;
 pub mod jwt;

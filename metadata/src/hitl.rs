@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, query, query_as, query_scalar};
+use tradewind_airflow::encoded_value::sdk_datetime;
 use tradewind_airflow::supervisor_protocol::to_supervisor::{CreateHITLDetailPayload, HitlUser};
 use tradewind_model::state::TaskInstanceState;
 use uuid::Uuid;
@@ -65,27 +66,30 @@ impl HitlDetail {
 
     /// The event with which the asking operator goes on, serialised as the Task SDK does it
     /// (`airflow/sdk/serde/serializers/datetime.py` for the date).
-    pub(crate) fn resume_event(&self) -> Value {
+    pub(crate) fn resume_event(&self, is_timed_out: bool) -> Value {
         json!({
             "chosen_options": self.chosen_options(),
             "params_input": self.params_input.0,
-            "responded_at": self.responded_at.map(serialized_datetime),
+            "responded_at": self.responded_at.map(sdk_datetime),
             "responded_by_user": self.responded_by(),
-            "timedout": false,
+            "timedout": is_timed_out,
         })
     }
-}
 
-fn serialized_datetime(date: DateTime<Utc>) -> Value {
-    #[expect(clippy::cast_precision_loss, reason = "Python keeps timestamps as floats, too")]
-    let timestamp = date.timestamp_micros() as f64 / 1e6;
-    let utc = json!(["UTC", "pendulum.tz.timezone.Timezone", 1, true]);
-    let tz = json!({"__classname__": "builtins.tuple", "__version__": 1, "__data__": utc});
-    json!({
-        "__classname__": "datetime.datetime",
-        "__version__": 2,
-        "__data__": {"timestamp": timestamp, "tz": tz},
-    })
+    /// The answer, or the defaults as the answer, and whether it is these; `None` when there is neither.
+    fn or_defaults(mut self, now: DateTime<Utc>) -> Option<(Self, bool)> {
+        if self.is_answered() {
+            return Some((self, false));
+        }
+        let defaults = self.defaults.as_ref()?.0.clone()?;
+        let params = self.params.0.as_object().into_iter().flatten();
+        self.params_input =
+            Json(params.map(|(key, param)| (key.clone(), param.get("value").unwrap_or(param).clone())).collect());
+        self.chosen_options = Some(Json(Some(defaults)));
+        self.responded_by = None;
+        self.responded_at = Some(now);
+        Some((self, true))
+    }
 }
 
 /// The question of a task instance.
@@ -137,7 +141,7 @@ async fn resume(connection: &mut PgConnection, answered: &HitlDetail) -> Result<
         .await?
         .flatten();
     let mut kwargs = kwargs.filter(Value::is_object).unwrap_or_else(|| json!({}));
-    kwargs["event"] = answered.resume_event();
+    kwargs["event"] = answered.resume_event(false);
     let waiting = [Some(TaskInstanceState::AwaitingInput), Some(TaskInstanceState::Deferred)];
     let resumed = Transition::new(answered.ti_id, &waiting, Some(TaskInstanceState::Scheduled))
         .with("next_kwargs", kwargs)
@@ -145,6 +149,61 @@ async fn resume(connection: &mut PgConnection, answered: &HitlDetail) -> Result<
         .with("scheduled_dttm", json!(Utc::now()));
     transition(connection, &[resumed]).await?;
     Ok(())
+}
+
+/// Lets task instances go on whose question was not answered in time, up to `limit`: with an answer that came at the
+/// last moment, else with the defaults as the answer, else with the error that fails them. Returns how many.
+///
+/// Source: `check_awaiting_input_timeouts` in `airflow/jobs/scheduler_job_runner.py`.
+pub async fn time_out(connection: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<usize> {
+    let waiting: Vec<(Uuid, Option<Value>)> =
+        query_as(include_str!("../queries/hitl/overdue.sql")).bind(now).bind(limit).fetch_all(&mut *connection).await?;
+    if waiting.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<Uuid> = waiting.iter().map(|(id, _)| *id).collect();
+    let answers = answer_with_defaults(&mut *connection, &ids, now).await?;
+    let from = [Some(TaskInstanceState::AwaitingInput)];
+    let transitions: Vec<Transition> = waiting
+        .into_iter()
+        .map(|(id, kwargs)| {
+            let mut kwargs = kwargs.filter(Value::is_object).unwrap_or_else(|| json!({}));
+            kwargs["event"] = match answers.iter().find(|(answer, _)| answer.ti_id == id) {
+                Some((answer, is_timed_out)) => answer.resume_event(*is_timed_out),
+                None => json!({
+                    "error": "nobody answered within the response timeout, and the question has no defaults",
+                    "error_type": "timeout",
+                }),
+            };
+            Transition::new(id, &from, Some(TaskInstanceState::Scheduled))
+                .with("next_kwargs", kwargs)
+                .with("trigger_id", Value::Null)
+                .with("scheduled_dttm", json!(now))
+        })
+        .collect();
+    Ok(transition(connection, &transitions).await?.len())
+}
+
+/// Answers what is still open of the questions of task instances with the defaults, where there are any. Gives every
+/// answer, and whether it is one of these.
+async fn answer_with_defaults(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<Vec<(HitlDetail, bool)>> {
+    let details: Vec<HitlDetail> =
+        query_as(include_str!("../queries/hitl/get_all.sql")).bind(ids).fetch_all(&mut *connection).await?;
+    let answers: Vec<(HitlDetail, bool)> = details.into_iter().filter_map(|detail| detail.or_defaults(now)).collect();
+    let by_default = answers.iter().filter(|(_, is_timed_out)| *is_timed_out);
+    let (ids, params): (Vec<Uuid>, Vec<Value>) =
+        by_default.map(|(answer, _)| (answer.ti_id, answer.params_input.0.clone())).unzip();
+    query(include_str!("../queries/hitl/answer_with_defaults.sql"))
+        .bind(ids)
+        .bind(params)
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(answers)
 }
 
 /// Puts a question. A task instance has one question: when it asked before (it was cleared), the first question stays

@@ -1,5 +1,6 @@
 //! Rows of the `job` table: how Airflow's health page and command line see which components live.
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, query, query_scalar};
 
 use crate::Result;
@@ -62,4 +63,15 @@ impl Job {
             .await?;
         Ok(())
     }
+}
+
+/// Marks schedulers as failed whose last heartbeat is older. Returns how many.
+pub async fn fail_silent_schedulers(connection: &mut PgConnection, oldest: DateTime<Utc>) -> Result<u64> {
+    let failed = query(
+        "UPDATE job SET state = 'failed' WHERE job_type = 'SchedulerJob' AND state = 'running' AND latest_heartbeat < $1",
+    )
+    .bind(oldest)
+    .execute(connection)
+    .await?;
+    Ok(failed.rows_affected())
 }

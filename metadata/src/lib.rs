@@ -28,6 +28,7 @@ pub mod queue;
 pub mod rendered_fields;
 pub mod serialized_dag;
 pub mod state_store;
+pub mod task_callback;
 pub mod task_instance;
 pub mod task_instance_lookup;
 #[cfg(feature = "testing")]

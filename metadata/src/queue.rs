@@ -41,6 +41,12 @@ pub async fn send(connection: &mut PgConnection, messages: &[Message]) -> Result
     notify::send(connection, notify::QUEUE, &queues).await
 }
 
+/// Takes back the messages of task instances that are no longer to run.
+pub async fn revoke(connection: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
+    query("DELETE FROM tradewind.outbox WHERE ti_id = ANY ($1)").bind(ids).execute(connection).await?;
+    Ok(())
+}
+
 /// Who claims.
 #[derive(Debug, Clone)]
 pub struct Claimant {

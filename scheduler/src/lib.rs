@@ -21,14 +21,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
 use sqlx::query_scalar;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tradewind_metadata::job::{Job, JobType};
 use tradewind_metadata::{Database, MetadataError, Result, notify, serialized_dag};
 
 use agenda::{Alarms, News};
 use dispatch::Dispatcher;
-pub use options::Options;
+pub use options::{Options, Timeouts};
+use reaper::Reaper;
 use run_scheduling::RunScheduler;
 
 /// Attempts at a transaction that a deadlock or a serialisation failure broke.
@@ -43,6 +44,7 @@ pub struct Scheduler {
     dags: serialized_dag::Cache,
     runs: RunScheduler,
     dispatcher: Dispatcher,
+    reaper: Reaper,
     alarms: Alarms,
     next_due: Option<DateTime<Utc>>,
     statistics_settled: bool,
@@ -70,6 +72,7 @@ impl Scheduler {
             job_id: job.id,
             parallelism: options.parallelism,
         };
+        let reaper = Reaper::new(database.clone(), dags.clone(), job.id, options.clone());
         Ok(Self {
             database,
             options,
@@ -77,6 +80,7 @@ impl Scheduler {
             dags,
             runs,
             dispatcher,
+            reaper,
             alarms: Alarms::default(),
             next_due: None,
             statistics_settled: false,
@@ -98,22 +102,18 @@ impl Scheduler {
             shutdown.clone(),
         ));
         let mut sweep = interval(self.options.poll_interval);
-        let mut reap = interval_at(Instant::now() + self.options.reap_interval, self.options.reap_interval);
-        for ticks in [&mut sweep, &mut reap] {
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        }
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut everything = false;
-            let mut silent = false;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 () = news.arrived() => {}
                 () = self.alarm() => {}
+                () = sleep_until(self.reaper.next()) => {}
                 _ = sweep.tick() => everything = true,
-                _ = reap.tick() => silent = true,
             }
-            if let Err(error) = self.turn(&news, everything, silent).await {
+            if let Err(error) = self.turn(&news, everything).await {
                 tracing::error!(%error, "a turn of the scheduler failed; it will be tried again");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
@@ -133,7 +133,7 @@ impl Scheduler {
     }
 
     /// One turn: everything that has become possible since the last one.
-    async fn turn(&mut self, news: &News, sweep: bool, reap: bool) -> Result<()> {
+    async fn turn(&mut self, news: &News, sweep: bool) -> Result<()> {
         let started = Instant::now();
         let gathered = news.take();
         let now = Utc::now();
@@ -141,11 +141,7 @@ impl Scheduler {
         if !self.statistics_settled {
             self.statistics_settled = statistics::settle(&self.database).await?;
         }
-        if reap {
-            retried(|| reaper::end_silent_attempts(&self.database, self.options.task_heartbeat_timeout, now)).await?;
-            retried(|| reaper::release_restarting(&self.database, now)).await?;
-            retried(|| reaper::resend_lost_messages(&self.database, now)).await?;
-        }
+        self.do_chores(now).await?;
         let due = self.next_due.is_some_and(|due| due <= now);
         let mut runs = gathered.runs;
         runs.append(&mut self.alarms.take_due(now));
@@ -156,6 +152,19 @@ impl Scheduler {
         }
         while retried(|| self.dispatcher.dispatch(Utc::now())).await? {}
         histogram!("scheduler.scheduler_loop_duration").record(started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Does what is due at intervals. What goes wrong in one of the chores keeps nothing else waiting.
+    async fn do_chores(&mut self, now: DateTime<Utc>) -> Result<()> {
+        for chore in self.reaper.due() {
+            match retried(|| self.reaper.run(chore, now)).await {
+                Err(error @ MetadataError::Database(_)) => return Err(error),
+                Err(error) => tracing::error!(?chore, %error, "a chore failed; it will be tried again"),
+                Ok(()) => {}
+            }
+            self.reaper.done(chore);
+        }
         Ok(())
     }
 

@@ -24,6 +24,41 @@ pub struct Options {
     pub reap_interval: Duration,
     /// Running runs looked at in one sweep.
     pub runs_per_sweep: i64,
+    /// What is not waited for any longer.
+    pub timeouts: Timeouts,
+}
+
+/// How long what is waited for, and how often that is looked at. The default is Airflow's.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// `[scheduler] task_queued_timeout`: what no worker takes for longer is stuck.
+    pub queued_timeout: Duration,
+    /// `[scheduler] task_queued_timeout_check_interval`.
+    pub queued_check_interval: Duration,
+    /// `[scheduler] num_stuck_in_queued_retries`: how often what is stuck is queued anew before it fails.
+    pub stuck_in_queued_retries: i64,
+    /// `[scheduler] trigger_timeout_check_interval`.
+    pub trigger_check_interval: Duration,
+    /// `[scheduler] orphaned_tasks_check_interval`.
+    pub orphans_check_interval: Duration,
+    /// `[scheduler] scheduler_health_check_threshold`: a scheduler silent for longer is dead.
+    pub scheduler_health_threshold: Duration,
+    /// `[scheduler] parsing_cleanup_interval`.
+    pub cleanup_interval: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            queued_timeout: Duration::from_secs(600),
+            queued_check_interval: Duration::from_secs(120),
+            stuck_in_queued_retries: 2,
+            trigger_check_interval: Duration::from_secs(15),
+            orphans_check_interval: Duration::from_secs(300),
+            scheduler_health_threshold: Duration::from_secs(30),
+            cleanup_interval: Duration::from_secs(60),
+        }
+    }
 }
 
 impl Options {
@@ -50,6 +85,15 @@ impl Options {
             task_heartbeat_timeout: positive("scheduler", "task_instance_heartbeat_timeout")?,
             reap_interval: positive("scheduler", "task_instance_heartbeat_timeout_detection_interval")?,
             runs_per_sweep: 200,
+            timeouts: Timeouts {
+                queued_timeout: config.seconds("scheduler", "task_queued_timeout")?,
+                queued_check_interval: positive("scheduler", "task_queued_timeout_check_interval")?,
+                stuck_in_queued_retries: config.int("scheduler", "num_stuck_in_queued_retries")?,
+                trigger_check_interval: positive("scheduler", "trigger_timeout_check_interval")?,
+                orphans_check_interval: positive("scheduler", "orphaned_tasks_check_interval")?,
+                scheduler_health_threshold: positive("scheduler", "scheduler_health_check_threshold")?,
+                cleanup_interval: positive("scheduler", "parsing_cleanup_interval")?,
+            },
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The scheduler at work on a real database.
 
+mod reaping;
 mod support;
 
 use std::collections::HashMap;

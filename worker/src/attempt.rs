@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use sqlx::PgConnection;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -20,15 +21,17 @@ use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_airflow::supervisor_protocol::response::ErrorResponse;
 use tradewind_airflow::supervisor_protocol::task::{BundleInfo, StartupDetails, TaskInstance, TiRunContext};
 use tradewind_airflow::supervisor_protocol::to_supervisor::ToSupervisor;
-use tradewind_metadata::attempt::{self, AttemptError, Finish, Retry, Start};
+use tradewind_metadata::attempt::{self, Accepted, AttemptError, Finish, Retry, Start};
+use tradewind_metadata::audit_log::{self, Entry};
 use tradewind_metadata::queue::Claim;
+use tradewind_metadata::task_callback::{self, Ended, Outcome};
 use tradewind_model::state::TaskInstanceState;
 use tradewind_supervisor::child::{Child, ESCALATION_DELAY, ExitStatus, Process, Requests};
 use tradewind_supervisor::output::{self, Forwarder, Limits};
 use tradewind_supervisor::pyhost::ChildKind;
 use tradewind_supervisor::requests::Scope;
 
-use crate::ending::{Ending, Reported, ending, line};
+use crate::ending::{Ending, Reported, ending, line, mismatch};
 use crate::heartbeat::{Heartbeat, Verdict};
 use crate::resources::Resources;
 
@@ -47,7 +50,7 @@ pub(crate) async fn supervise(resources: &Resources, claim: Claim, end: Cancella
         tracing::error!(%error, ti_id = %claim.id, dag_id = claim.dag_id, task_id = claim.task_id, run_id = claim.run_id, "the attempt could not be run");
         let ending = ending(&Reported::Nothing, ExitStatus::Unknown, error.should_retry(&claim));
         if error.is_ours_to_report() {
-            write_ending(resources, &claim, ending).await;
+            write_ending(resources, &claim, ending, Some(&error.to_string())).await;
         }
     }
     tracing::info!(ti_id = %claim.id, dag_id = claim.dag_id, task_id = claim.task_id, duration = ?started.elapsed(), "attempt ended");
@@ -384,7 +387,10 @@ impl Supervision<'_> {
                     tracing::error!(?error, ti_id = %self.claim.id, "the final state was not accepted a second time either");
                 }
             }
-            None => write_ending(self.resources, self.claim, ending(&self.reported, status, should_retry)).await,
+            None => {
+                let mismatch = mismatch(&self.reported, status);
+                write_ending(self.resources, self.claim, ending(&self.reported, status, should_retry), mismatch).await;
+            }
         }
         let patience = self.patience();
         self.forwarder.finish(patience).await;
@@ -410,12 +416,13 @@ fn is_final(message: &ToSupervisor) -> bool {
     )
 }
 
-/// Writes how the attempt ended; tries again while the database is away.
-async fn write_ending(resources: &Resources, claim: &Claim, ending: Ending) {
+/// Writes how the attempt ended; tries again while the database is away. With a `mismatch` the attempt could not speak for
+/// itself, and its callbacks are left to the Dag processor.
+async fn write_ending(resources: &Resources, claim: &Claim, ending: Ending, mismatch: Option<&str>) {
     let until = Instant::now() + WRITE_PATIENCE;
     let mut pause = Duration::from_millis(200);
     loop {
-        let error = match try_write_ending(resources, claim, &ending).await {
+        let error = match try_write_ending(resources, claim, &ending, mismatch).await {
             Ok(()) => return,
             Err(error @ AttemptError::Metadata(_)) if Instant::now() + pause < until => error,
             Err(error) => {
@@ -429,23 +436,67 @@ async fn write_ending(resources: &Resources, claim: &Claim, ending: Ending) {
     }
 }
 
-async fn try_write_ending(resources: &Resources, claim: &Claim, ending: &Ending) -> Result<(), AttemptError> {
-    let mut connection = resources.database.pool().acquire().await?;
+async fn try_write_ending(
+    resources: &Resources,
+    claim: &Claim,
+    ending: &Ending,
+    mismatch: Option<&str>,
+) -> Result<(), AttemptError> {
+    if *ending == Ending::Nothing {
+        return Ok(());
+    }
+    let mut transaction = resources.database.pool().begin().await?;
     let (id, end_date) = (claim.id, Utc::now());
+    if let Some(message) = mismatch {
+        request_callback(resources, &mut transaction, claim, ending, message).await?;
+    }
     let state = match ending {
         Ending::Nothing => return Ok(()),
         Ending::Finish(state, rendered_map_index) => {
             let report = Finish { id, state: *state, end_date, rendered_map_index: rendered_map_index.clone() };
-            attempt::finish(&mut connection, &report).await?;
+            if attempt::finish(&mut transaction, &report).await? == Accepted::Duplicate {
+                return Ok(());
+            }
             *state
         }
         Ending::Retry => {
             let report =
                 Retry { id, end_date, rendered_map_index: None, retry_delay_seconds: None, retry_reason: None };
-            attempt::retry(&mut connection, &report).await?;
+            if attempt::retry(&mut transaction, &report).await?.is_none() {
+                return Ok(());
+            }
             TaskInstanceState::UpForRetry
         }
     };
+    transaction.commit().await?;
     tracing::info!(ti_id = %id, %state, "attempt ended");
+    Ok(())
+}
+
+/// What Airflow's scheduler does when a task instance ends at the executor without having ended itself
+/// (`process_executor_events` in `airflow/jobs/scheduler_job_runner.py`).
+async fn request_callback(
+    resources: &Resources,
+    connection: &mut PgConnection,
+    claim: &Claim,
+    ending: &Ending,
+    message: &str,
+) -> Result<(), AttemptError> {
+    let entry = Entry {
+        event: "state mismatch",
+        dag_id: &claim.dag_id,
+        run_id: &claim.run_id,
+        task_id: &claim.task_id,
+        map_index: claim.map_index,
+        try_number: claim.try_number,
+        logical_date: None,
+        owner: None,
+        extra: Some(message.to_owned()),
+    };
+    audit_log::write(&mut *connection, &[entry]).await?;
+    let outcome = if *ending == Ending::Retry { Outcome::Retry } else { Outcome::Failure };
+    task_callback::request(connection, &resources.dags, Ended { id: claim.id, message, outcome }, Utc::now()).await?;
+    metrics::counter!("scheduler.tasks.killed_externally", "dag_id" => claim.dag_id.clone(), "task_id" => claim.task_id.clone())
+        .increment(1);
     Ok(())
 }

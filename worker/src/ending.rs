@@ -50,6 +50,14 @@ pub(crate) fn ending(reported: &Reported, status: ExitStatus, should_retry: bool
     }
 }
 
+/// What is wrong with an end of which the child itself said nothing although it ended well. Airflow's scheduler finds
+/// such an end and has the callbacks called then; a child that was killed has none.
+pub(crate) fn mismatch(reported: &Reported, status: ExitStatus) -> Option<&'static str> {
+    (*reported == Reported::Nothing && status.success()).then_some(
+        "the process of the task ended with exit code 0, but said nothing about the state of the task instance",
+    )
+}
+
 fn as_state(state: TerminalState) -> TaskInstanceState {
     match state {
         TerminalState::Failed => TaskInstanceState::Failed,
@@ -126,6 +134,15 @@ mod tests {
             check(Reported::Nothing, status, true, Ending::Retry);
             check(Reported::Nothing, status, false, Ending::Finish(TaskInstanceState::Failed, None));
         }
+    }
+
+    #[test]
+    fn only_an_end_that_looks_well_is_a_mismatch() {
+        assert!(mismatch(&Reported::Nothing, ExitStatus::Exited(0)).is_some());
+        assert!(mismatch(&Reported::Nothing, ExitStatus::Signaled(9)).is_none());
+        assert!(mismatch(&Reported::Nothing, ExitStatus::Exited(1)).is_none());
+        assert!(mismatch(&Reported::Revoked, ExitStatus::Exited(0)).is_none());
+        assert!(mismatch(&Reported::Later(TerminalState::Failed, None), ExitStatus::Exited(0)).is_none());
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tradewind_airflow::log_path::LogPaths;
 use tradewind_airflow::secrets_masker::SecretsMasker;
-use tradewind_metadata::Database;
 use tradewind_metadata::queue::Claimant;
+use tradewind_metadata::{Database, serialized_dag};
 use tradewind_supervisor::pyhost::PyHost;
 use tradewind_supervisor::requests::Answers;
 
@@ -19,6 +19,7 @@ pub(crate) struct Resources {
     pub(crate) database: Database,
     pub(crate) pyhost: PyHost,
     pub(crate) answers: Answers,
+    pub(crate) dags: serialized_dag::Cache,
     pub(crate) claimant: Claimant,
     pub(crate) heartbeats: Heartbeats,
     /// Dag files whose modules pyhost has been told to import.

@@ -15,7 +15,7 @@ use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::log_path::LogPaths;
 use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_metadata::queue::{Claim, Claimant, claim};
-use tradewind_metadata::{Database, MetadataError, notify};
+use tradewind_metadata::{Database, MetadataError, notify, serialized_dag};
 use tradewind_supervisor::pyhost::PyHost;
 use tradewind_supervisor::requests::{Answers, SetUpError};
 
@@ -74,6 +74,7 @@ impl Worker {
         let claimant = Claimant { hostname: pyhost.hostname().to_owned(), unixname: user_name()? };
         let resources = Resources {
             answers: Answers::new(database.clone(), config)?,
+            dags: serialized_dag::Cache::default(),
             database,
             pyhost,
             claimant,

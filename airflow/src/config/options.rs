@@ -320,6 +320,8 @@ pub(super) const AIRFLOW: &[ConfigOption] = &[
     option("scheduler", "trigger_timeout_check_interval", Some("15"), Kind::Float, false),
     option("scheduler", "task_queued_timeout", Some("600.0"), Kind::Float, false),
     option("scheduler", "task_queued_timeout_check_interval", Some("120.0"), Kind::Float, false),
+    // Airflow leaves this one out of its documentation.
+    option("scheduler", "num_stuck_in_queued_retries", Some("2"), Kind::Integer, false),
     option("scheduler", "allowed_run_id_pattern", Some("^[A-Za-z0-9_.~:+-]+$"), Kind::Text, false),
     option("scheduler", "create_cron_data_intervals", Some("False"), Kind::Boolean, false),
     option("scheduler", "create_delta_data_intervals", Some("False"), Kind::Boolean, false),

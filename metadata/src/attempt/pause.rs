@@ -124,7 +124,7 @@ async fn resume(
     answered: &HitlDetail,
 ) -> Result<(), AttemptError> {
     let mut next_kwargs = report.next_kwargs.clone();
-    next_kwargs.insert("event".to_owned(), answered.resume_event());
+    next_kwargs.insert("event".to_owned(), answered.resume_event(false));
     let columns = patch(json!({
         "trigger_id": null,
         "scheduled_dttm": Utc::now(),

@@ -17,7 +17,7 @@ use tradewind_metadata::queue::{Claim, Claimant, claim};
 use tradewind_metadata::serialized_dag;
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
-use tradewind_scheduler::{Options, Scheduler};
+use tradewind_scheduler::{Options, Scheduler, Timeouts};
 use uuid::Uuid;
 
 /// How long anything may take before a test gives up.
@@ -41,6 +41,7 @@ pub(crate) fn options() -> Options {
         task_heartbeat_timeout: Duration::from_secs(300),
         reap_interval: Duration::from_millis(200),
         runs_per_sweep: 200,
+        timeouts: Timeouts::default(),
     }
 }
 

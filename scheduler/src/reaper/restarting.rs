@@ -1,0 +1,30 @@
+//! Task instances that were cleared while they ran.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::query_scalar;
+use tradewind_metadata::Result;
+use tradewind_metadata::task_instance::{Transition, transition};
+use tradewind_model::state::TaskInstanceState;
+use uuid::Uuid;
+
+use super::Reaper;
+
+/// A task instance that was cleared while it ran starts anew after this time: its worker finds out at its next heartbeat
+/// and needs seconds to end the process.
+const RESTART_GRACE: TimeDelta = TimeDelta::seconds(30);
+
+impl Reaper {
+    /// Lets task instances start anew that were cleared while they ran.
+    pub(super) async fn release_restarting(&self, now: DateTime<Utc>) -> Result<()> {
+        let mut transaction = self.database.pool().begin().await?;
+        let ids: Vec<Uuid> = query_scalar(include_str!("../../queries/reaper/restarting.sql"))
+            .bind(now - RESTART_GRACE)
+            .fetch_all(&mut *transaction)
+            .await?;
+        let from = [Some(TaskInstanceState::Restarting)];
+        let transitions: Vec<Transition> = ids.into_iter().map(|id| Transition::new(id, &from, None)).collect();
+        transition(&mut transaction, &transitions).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
