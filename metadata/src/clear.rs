@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::serialized_dag::Cache;
 use crate::task_instance::{Transition, transition};
-use crate::{MetadataError, Result, dag_run, trace_context};
+use crate::{MetadataError, Result, dag_run, deadline, trace_context};
 
 /// Which task instances to clear, all of one run.
 #[derive(Debug, Clone, Copy)]
@@ -180,6 +180,7 @@ async fn requeue(connection: &mut PgConnection, run: &Run, carrier: &Value) -> R
     .bind(carrier)
     .execute(&mut *connection)
     .await?;
+    deadline::recalculate(&mut *connection, run.id, now).await?;
     let finished = [DagRunState::Success, DagRunState::Failed];
     dag_run::set_state(connection, &[run.id], &finished, DagRunState::Queued, now).await?;
     Ok(())

@@ -8,7 +8,7 @@ use tradewind_model::scheduling::{RunFacts, initial_task_instances};
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
 use uuid::Uuid;
 
-use crate::{MetadataError, Result, notify, task_instance, trace_context};
+use crate::{MetadataError, Result, deadline, notify, task_instance, trace_context};
 
 /// What a new Dag run is made of; the fields are columns of `dag_run`.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub struct Created {
     pub dag_version_id: Option<Uuid>,
 }
 
-/// Makes a Dag run with its task instances, and tells the schedulers when the transaction commits.
+/// Makes a Dag run with its task instances and deadlines, and tells the schedulers when the transaction commits.
 ///
 /// `dag` must be the Dag's latest version. The caller has validated `conf` against the Dag's parameters and the run id
 /// against `[scheduler] allowed_run_id_pattern`.
@@ -103,6 +103,14 @@ pub async fn create(connection: &mut PgConnection, dag: &Dag, run: &NewDagRun, n
             .execute(&mut *connection)
             .await?;
     }
+    let dates = deadline::RunDates {
+        id: created.id,
+        run_id: &run.run_id,
+        dag_version_id: created.dag_version_id,
+        logical_date: run.logical_date,
+        queued_at: (run.state == DagRunState::Queued).then_some(now),
+    };
+    deadline::create(&mut *connection, dag, dates, now).await?;
     let facts = RunFacts {
         run_id: run.run_id.clone(),
         run_type: run.run_type,

@@ -19,6 +19,7 @@ pub mod dag_document;
 pub mod dag_run;
 pub mod dag_run_lookup;
 pub mod dag_run_trigger;
+pub mod deadline;
 pub mod hitl;
 pub mod job;
 pub mod migrate;

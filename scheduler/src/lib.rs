@@ -24,7 +24,7 @@ use sqlx::query_scalar;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tradewind_metadata::job::{Job, JobType};
-use tradewind_metadata::{Database, MetadataError, Result, notify, serialized_dag};
+use tradewind_metadata::{Database, MetadataError, Result, deadline, notify, serialized_dag};
 
 use agenda::{Alarms, News};
 use dispatch::Dispatcher;
@@ -34,6 +34,9 @@ use run_scheduling::RunScheduler;
 
 /// Attempts at a transaction that a deadlock or a serialisation failure broke.
 const TRIES: usize = 5;
+
+/// Missed deadlines handled in one transaction.
+const DEADLINES: i64 = 100;
 
 /// A scheduler; any number may run on one database.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ pub struct Scheduler {
     reaper: Reaper,
     alarms: Alarms,
     next_due: Option<DateTime<Utc>>,
+    next_deadline: Option<DateTime<Utc>>,
     statistics_settled: bool,
 }
 
@@ -83,6 +87,7 @@ impl Scheduler {
             reaper,
             alarms: Alarms::default(),
             next_due: None,
+            next_deadline: None,
             statistics_settled: false,
         })
     }
@@ -126,7 +131,7 @@ impl Scheduler {
 
     /// Waits for the moment at which time alone changes something.
     async fn alarm(&self) {
-        let Some(at) = [self.alarms.next(), self.next_due].into_iter().flatten().min() else {
+        let Some(at) = [self.alarms.next(), self.next_due, self.next_deadline].into_iter().flatten().min() else {
             return std::future::pending().await;
         };
         tokio::time::sleep((at - Utc::now()).to_std().unwrap_or_default()).await;
@@ -142,6 +147,9 @@ impl Scheduler {
             self.statistics_settled = statistics::settle(&self.database).await?;
         }
         self.do_chores(now).await?;
+        if everything || self.next_deadline.is_some_and(|deadline| deadline <= now) {
+            self.handle_missed_deadlines(now).await?;
+        }
         let due = self.next_due.is_some_and(|due| due <= now);
         let mut runs = gathered.runs;
         runs.append(&mut self.alarms.take_due(now));
@@ -152,6 +160,15 @@ impl Scheduler {
         }
         while retried(|| self.dispatcher.dispatch(Utc::now())).await? {}
         histogram!("scheduler.scheduler_loop_duration").record(started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Hands over the callbacks of deadlines that have passed. Those of runs made since the last sweep are found by the
+    /// next one.
+    async fn handle_missed_deadlines(&mut self, now: DateTime<Utc>) -> Result<()> {
+        let mut connection = self.database.pool().acquire().await?;
+        while deadline::handle_missed(&mut connection, DEADLINES, now).await? > 0 {}
+        self.next_deadline = deadline::next(self.database.pool()).await?;
         Ok(())
     }
 

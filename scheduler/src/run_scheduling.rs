@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{PgConnection, query, query_scalar};
 use tradewind_metadata::task_instance::{New, Transition, transition_silently};
 use tradewind_metadata::trigger::NewTrigger;
-use tradewind_metadata::{Database, Result, dag_run, serialized_dag, task_instance, trigger};
+use tradewind_metadata::{Database, Result, dag_run, deadline, serialized_dag, task_instance, trigger};
 use tradewind_model::dag::Dag;
 use tradewind_model::scheduling::{self, RunEnd, RunView, Start, Step};
 use tradewind_model::state::{DagRunState, TaskInstanceState};
@@ -235,6 +235,9 @@ impl RunScheduler {
             .bind(&run.dag_id)
             .execute(&mut *connection)
             .await?;
+        if end.state == DagRunState::Success {
+            deadline::prune(&mut *connection, dag, run.id, &run.facts.run_id, now).await?;
+        }
         if let Some(backfill_id) = run.backfill_id {
             query(include_str!("../queries/complete_backfill.sql"))
                 .bind(backfill_id)

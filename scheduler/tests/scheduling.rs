@@ -1,5 +1,6 @@
 //! The scheduler at work on a real database.
 
+mod deadlines;
 mod reaping;
 mod support;
 
