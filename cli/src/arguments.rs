@@ -63,7 +63,7 @@ pub(crate) enum Component {
         /// Tasks at once [default: the option worker_slots of [tradewind]].
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         slots: Option<u32>,
-        /// Queues to take from [default: the option worker_queues of [tradewind]].
+        /// Queues to take from, `*` for all of them [default: the option worker_queues of [tradewind]].
         #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
         queues: Vec<String>,
     },

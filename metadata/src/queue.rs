@@ -112,7 +112,7 @@ pub struct Claim {
 }
 
 /// Takes up to `limit` messages and moves their task instances from `queued` to `running`, in the caller's
-/// transaction. A message whose task instance has moved on is dropped.
+/// transaction. A message whose task instance has moved on is dropped. The queue `*` stands for all of them.
 pub async fn claim(
     connection: &mut PgConnection,
     queues: &[String],

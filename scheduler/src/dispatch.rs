@@ -36,7 +36,8 @@ pub(crate) struct Dispatcher {
 /// What a page of candidates came to.
 struct Choice {
     chosen: Vec<Waiting>,
-    /// The page was full, and there is room left: another page may hold more.
+    /// There is room left, and another page may hold more: this one was full, or some of it ran into limits while others
+    /// of their run were not looked at.
     may_go_on: bool,
 }
 
@@ -106,8 +107,9 @@ impl Dispatcher {
         Ok(room)
     }
 
-    /// Fills the room from one page of candidates. Where a page is full of tasks that ran into a limit of their own, they
-    /// are left out of the next, so that they never stand in front of others.
+    /// Fills the room from one page of candidates, which holds no more of a run than the run has room for. Where nothing
+    /// on a page finds room because of limits of its tasks, they are left out of the next, so that they never stand in
+    /// front of others.
     async fn choose(&self, connection: &mut PgConnection, room: &mut Room) -> Result<Choice> {
         let mut starved: HashSet<(i32, String)> = HashSet::new();
         loop {
@@ -116,18 +118,20 @@ impl Dispatcher {
             self.load_task_limits(connection, &page, room).await?;
             let starved_before = starved.len();
             let mut chosen = Vec::new();
+            let mut refused = false;
             for waiting in page {
                 match room.take(&waiting.candidate) {
                     Ok(()) => chosen.push(waiting),
                     Err(Limit::Parallelism) => return Ok(Choice { chosen, may_go_on: false }),
                     Err(Limit::MaxActiveTisPerDag | Limit::MaxActiveTisPerDagrun) => {
+                        refused = true;
                         starved.insert((waiting.candidate.run, waiting.candidate.task_id));
                     }
-                    Err(Limit::Pool | Limit::MaxActiveTasks) => {}
+                    Err(Limit::Pool | Limit::MaxActiveTasks) => refused = true,
                 }
             }
-            if !chosen.is_empty() || !is_full || starved.len() == starved_before {
-                return Ok(Choice { may_go_on: is_full && !chosen.is_empty(), chosen });
+            if !chosen.is_empty() || starved.len() == starved_before {
+                return Ok(Choice { may_go_on: (is_full || refused) && !chosen.is_empty(), chosen });
             }
         }
     }

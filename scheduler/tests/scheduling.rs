@@ -141,6 +141,32 @@ async fn task_limits_hold_over_runs() {
 }
 
 #[tokio::test]
+async fn a_task_at_its_limit_stands_in_nobodys_way() {
+    let mut world = World::new().await;
+    let dag = DagBuilder::new("limited")
+        .column("has_task_concurrency_limits", json!(true))
+        .column("max_active_tasks", json!(1))
+        .task("limited", &[], json!({"max_active_tis_per_dag": 1, "priority_weight": 10}))
+        .task("other", &[], json!({}));
+    world.add_dag(&dag).await;
+    world.start_scheduler(options()).await;
+    let first = world.trigger("limited", "first").await;
+    let limited = world.next_claim().await;
+    assert_eq!(limited.task_id, "limited");
+    // The second run has room for one: not for the more urgent task, which runs already, but for the other.
+    let second = world.trigger("limited", "second").await;
+    let other = world.next_claim().await;
+    assert_eq!((other.run_id.as_str(), other.task_id.as_str()), ("second", "other"));
+    for claim in [&limited, &other] {
+        world.succeed(claim).await;
+    }
+    for run in [first, second] {
+        assert_eq!(world.run_to_end(run).await, "success");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn an_empty_operator_and_a_skipped_branch_cost_no_worker() {
     let mut world = World::new().await;
     let dag = DagBuilder::new("empty")
@@ -269,5 +295,26 @@ async fn three_schedulers_queue_nothing_twice() {
     assert_eq!(world.run_to_end(run).await, "success");
     assert_eq!(world.count("SELECT max(try_number)::bigint FROM task_instance").await, 1);
     assert_eq!(world.count("SELECT count(*) FROM log WHERE event = 'success'").await, 31);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_takes_from_its_queues_or_from_all() {
+    let mut world = World::new().await;
+    world.add_dag(&DagBuilder::new("queues").task("own", &[], json!({"queue": "own"})).task("usual", &[], json!({}))).await;
+    world.start_scheduler(options()).await;
+    let run = world.trigger("queues", "r").await;
+    let usual = world.next_claim().await;
+    assert_eq!(usual.task_id, "usual");
+    while world.count("SELECT count(*) FROM tradewind.outbox").await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(world.claim_from("default", 9).await.is_empty());
+    let own = world.claim_from("*", 9).await;
+    assert_eq!(own.iter().map(|claim| claim.task_id.as_str()).collect::<Vec<_>>(), ["own"]);
+    for claim in own.iter().chain([&usual]) {
+        world.succeed(claim).await;
+    }
+    assert_eq!(world.run_to_end(run).await, "success");
     world.stop().await;
 }

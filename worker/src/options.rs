@@ -9,7 +9,7 @@ use tradewind_airflow::config::{Config, ConfigError};
 pub struct Options {
     /// How many attempts run at once.
     pub slots: usize,
-    /// The queues it takes from.
+    /// The queues it takes from; `*` for all of them.
     pub queues: Vec<String>,
     /// How long running attempts may go on after the shutdown was asked for, before they are asked to end; those that
     /// do not end are killed after 5 s more.

@@ -117,6 +117,10 @@ impl Variables {
         if untouched("core", "load_examples")? {
             self.set("AIRFLOW__CORE__LOAD_EXAMPLES", "False");
         }
+        // The one worker stands for `LocalExecutor`, which runs the tasks of every queue.
+        if untouched("tradewind", "worker_queues")? {
+            self.set("AIRFLOW__TRADEWIND__WORKER_QUEUES", "*");
+        }
         // Whoever stops standalone waits for it, so running tasks are asked to end at once.
         if untouched("tradewind", "worker_drain_timeout")? {
             self.set("AIRFLOW__TRADEWIND__WORKER_DRAIN_TIMEOUT", "0");

@@ -1,8 +1,9 @@
--- Takes the most urgent messages of the queues; a message that another worker holds is passed over.
+-- Takes the most urgent messages of the queues, `*` being all of them; a message that another worker holds is passed
+-- over.
 WITH picked AS (
     SELECT ti_id
     FROM tradewind.outbox
-    WHERE queue = ANY ($1)
+    WHERE queue = ANY ($1) OR '*' = ANY ($1)
     ORDER BY priority_weight DESC, created_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED

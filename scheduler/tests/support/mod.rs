@@ -138,12 +138,16 @@ impl World {
         created.id
     }
 
-    /// Claims up to `limit` attempts.
+    /// Claims up to `limit` attempts of the queue `default`.
     pub(crate) async fn claim(&self, limit: usize) -> Vec<Claim> {
+        self.claim_from("default", limit).await
+    }
+
+    /// Claims up to `limit` attempts of a queue; `*` stands for all of them.
+    pub(crate) async fn claim_from(&self, queue: &str, limit: usize) -> Vec<Claim> {
         let claimant = Claimant { hostname: "worker".to_owned(), unixname: "test".to_owned() };
         let mut transaction = self.database.pool().begin().await.expect("a transaction");
-        let claims =
-            claim(&mut transaction, &["default".to_owned()], limit, &claimant, Utc::now()).await.expect("claims");
+        let claims = claim(&mut transaction, &[queue.to_owned()], limit, &claimant, Utc::now()).await.expect("claims");
         transaction.commit().await.expect("a commit");
         claims
     }
