@@ -27,6 +27,7 @@ pub mod notify;
 pub mod parse_result;
 pub mod queue;
 pub mod rendered_fields;
+pub mod run_facts;
 pub mod serialized_dag;
 pub mod state_store;
 pub mod task_callback;

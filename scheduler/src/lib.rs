@@ -10,7 +10,6 @@ mod dispatch;
 mod options;
 mod reaper;
 mod run_creation;
-mod run_facts;
 mod run_scheduling;
 mod run_start;
 mod statistics;

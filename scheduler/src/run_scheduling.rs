@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
 use serde_json::json;
 use sqlx::{PgConnection, query, query_scalar};
+use tradewind_metadata::run_facts::StoredRun;
 use tradewind_metadata::task_instance::{New, Transition, transition_silently};
 use tradewind_metadata::trigger::NewTrigger;
 use tradewind_metadata::{Database, Result, dag_run, deadline, serialized_dag, task_instance, trigger};
@@ -11,8 +12,6 @@ use tradewind_model::dag::Dag;
 use tradewind_model::scheduling::{self, RunEnd, RunView, Start, Step};
 use tradewind_model::state::{DagRunState, TaskInstanceState};
 use uuid::Uuid;
-
-use crate::run_facts::HeldRun;
 
 /// Steps taken in one transaction while task instances are being made; more wait for the next turn.
 const ROUNDS: usize = 8;
@@ -43,7 +42,7 @@ impl RunScheduler {
     /// Takes every step that the run is ready for.
     pub(crate) async fn schedule(&self, id: i32, now: DateTime<Utc>) -> Result<Outcome> {
         let mut transaction = self.database.pool().begin().await?;
-        let Some(run) = HeldRun::take(&mut transaction, id).await? else { return Ok(Outcome::default()) };
+        let Some(run) = StoredRun::take(&mut transaction, id).await? else { return Ok(Outcome::default()) };
         let Some(version) = run.dag_version_id() else {
             tracing::error!(dag_id = run.dag_id, "a run waits, but its Dag was never serialized");
             return Ok(Outcome::default());
@@ -69,7 +68,7 @@ impl RunScheduler {
     async fn step(
         &self,
         connection: &mut PgConnection,
-        run: &HeldRun,
+        run: &StoredRun,
         dag: &Dag,
         version: Uuid,
         now: DateTime<Utc>,
@@ -103,7 +102,7 @@ impl RunScheduler {
     async fn follow_version(
         &self,
         connection: &mut PgConnection,
-        run: &HeldRun,
+        run: &StoredRun,
         dag: &Dag,
         version: Uuid,
         task_instances: &[scheduling::TaskInstanceFacts],
@@ -137,7 +136,7 @@ impl RunScheduler {
     async fn apply(
         &self,
         connection: &mut PgConnection,
-        run: &HeldRun,
+        run: &StoredRun,
         dag: &Dag,
         version: Uuid,
         step: &Step,
@@ -155,7 +154,7 @@ impl RunScheduler {
                 change_of_state.with("start_date", json!(now)).with("end_date", json!(now)).with("duration", 0.0)
             })
             .collect();
-        if !run.is_suspended {
+        if !run.is_suspended() {
             transitions.extend(step.schedule.iter().map(|start| scheduled(start, now)));
             transitions.extend(step.succeed.iter().map(|start| succeeded(start, now)));
             outcome.scheduled |= !step.schedule.is_empty();
@@ -218,7 +217,7 @@ impl RunScheduler {
     async fn end_run(
         &self,
         connection: &mut PgConnection,
-        run: &HeldRun,
+        run: &StoredRun,
         dag: &Dag,
         end: &RunEnd,
         now: DateTime<Utc>,
@@ -266,7 +265,7 @@ impl RunScheduler {
     async fn request_callback(
         &self,
         connection: &mut PgConnection,
-        run: &HeldRun,
+        run: &StoredRun,
         dag: &Dag,
         end: &RunEnd,
         now: DateTime<Utc>,

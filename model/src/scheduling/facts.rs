@@ -65,6 +65,8 @@ pub struct PreviousTask {
 /// `DagRun.get_previous_dagrun`, `get_previous_scheduled_dagrun`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PreviousRunFacts {
+    /// Its name.
+    pub run_id: String,
     /// Its logical date.
     pub logical_date: Option<DateTime<Utc>>,
     /// Its task instances, by task id; tasks without any may be absent.

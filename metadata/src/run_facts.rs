@@ -1,4 +1,6 @@
-//! Loads what the scheduling step must know of a Dag run: a handful of statements, whatever the run's size.
+//! What the scheduling step must know of a Dag run: a handful of statements, whatever the run's size.
+//!
+//! The scheduler holds the run meanwhile; who only explains why it waits does not.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,8 +8,6 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row, query, query_scalar};
-use tradewind_metadata::task_instance::RunIdentity;
-use tradewind_metadata::{MetadataError, Result};
 use tradewind_model::dag::Dag;
 use tradewind_model::scheduling::{
     PreviousRunFacts, PreviousTask, RunFacts, SkipDecision, TaskInstanceFacts, XComFacts, xcom_needs,
@@ -15,25 +15,56 @@ use tradewind_model::scheduling::{
 use tradewind_model::state::TaskInstanceState;
 use uuid::Uuid;
 
-/// A running Dag run, held for the transaction.
-#[derive(Debug)]
-pub(crate) struct HeldRun {
-    pub(crate) id: i32,
-    pub(crate) dag_id: String,
-    pub(crate) facts: RunFacts,
-    pub(crate) bundle_version: Option<String>,
-    pub(crate) created_dag_version_id: Option<Uuid>,
-    pub(crate) latest_dag_version_id: Option<Uuid>,
-    pub(crate) context_carrier: Option<Value>,
-    pub(crate) backfill_id: Option<i32>,
-    /// Nothing new is started while the Dag is paused or gone from its file.
-    pub(crate) is_suspended: bool,
+use crate::task_instance::RunIdentity;
+use crate::{MetadataError, Result};
+
+/// The part that both ways of reading a run share.
+macro_rules! run_where {
+    ($condition:literal) => {
+        concat!(include_str!("../queries/run_facts/run.sql"), $condition)
+    };
 }
 
-impl HeldRun {
-    /// Takes hold of a run; `None` when it is not running or another scheduler holds it.
-    pub(crate) async fn take(connection: &mut PgConnection, id: i32) -> Result<Option<Self>> {
-        let row = query(include_str!("../queries/run_facts.sql")).bind(id).fetch_optional(connection).await?;
+/// A Dag run as the database has it, with what its Dag adds.
+#[derive(Debug)]
+pub struct StoredRun {
+    /// `dag_run.id`.
+    pub id: i32,
+    /// Its Dag.
+    pub dag_id: String,
+    /// What the step must know.
+    pub facts: RunFacts,
+    /// It does not start before.
+    pub run_after: DateTime<Utc>,
+    /// The bundle version that it is pinned to.
+    pub bundle_version: Option<String>,
+    /// The version of the Dag that it was made with.
+    pub created_dag_version_id: Option<Uuid>,
+    /// The newest version of the Dag.
+    pub latest_dag_version_id: Option<Uuid>,
+    /// Its OpenTelemetry context.
+    pub context_carrier: Option<Value>,
+    /// The backfill that it belongs to.
+    pub backfill_id: Option<i32>,
+    /// A user stopped the Dag.
+    pub is_paused: bool,
+    /// The Dag is gone from its file.
+    pub is_stale: bool,
+}
+
+impl StoredRun {
+    /// Takes hold of a running run for the transaction; `None` when it is not running or another scheduler holds it.
+    pub async fn take(connection: &mut PgConnection, id: i32) -> Result<Option<Self>> {
+        let statement =
+            run_where!(" WHERE dag_run.id = $1 AND dag_run.state = 'running' FOR NO KEY UPDATE OF dag_run SKIP LOCKED");
+        let row = query(statement).bind(id).fetch_optional(connection).await?;
+        row.map(|row| Self::read(&row)).transpose()
+    }
+
+    /// Reads a run in any state, without holding it; `None` when there is no such run.
+    pub async fn find(connection: &mut PgConnection, dag_id: &str, run_id: &str) -> Result<Option<Self>> {
+        let statement = run_where!(" WHERE dag_run.dag_id = $1 AND dag_run.run_id = $2");
+        let row = query(statement).bind(dag_id).bind(run_id).fetch_optional(connection).await?;
         row.map(|row| Self::read(&row)).transpose()
     }
 
@@ -55,13 +86,20 @@ impl HeldRun {
             latest_dag_version_id: row.try_get("latest_dag_version_id")?,
             context_carrier: row.try_get("context_carrier")?,
             backfill_id: row.try_get("backfill_id")?,
-            is_suspended: row.try_get::<bool, _>("is_paused")? || row.try_get::<bool, _>("is_stale")?,
+            run_after: row.try_get("run_after")?,
+            is_paused: row.try_get("is_paused")?,
+            is_stale: row.try_get("is_stale")?,
         })
+    }
+
+    /// Nothing new is started while the Dag is paused or gone from its file.
+    pub fn is_suspended(&self) -> bool {
+        self.is_paused || self.is_stale
     }
 
     /// The version of the Dag that the run is scheduled by: the one it was made with when it is pinned to a bundle
     /// version, the newest otherwise.
-    pub(crate) fn dag_version_id(&self) -> Option<Uuid> {
+    pub fn dag_version_id(&self) -> Option<Uuid> {
         if self.bundle_version.is_some() {
             self.created_dag_version_id.or(self.latest_dag_version_id)
         } else {
@@ -70,7 +108,7 @@ impl HeldRun {
     }
 
     /// The run as its task instances name it.
-    pub(crate) fn identity(&self, dag_version_id: Uuid) -> RunIdentity<'_> {
+    pub fn identity(&self, dag_version_id: Uuid) -> RunIdentity<'_> {
         RunIdentity {
             run_id: &self.facts.run_id,
             dag_version_id: Some(dag_version_id),
@@ -79,11 +117,11 @@ impl HeldRun {
     }
 
     /// Every task instance of the run, and the Dag versions they belong to.
-    pub(crate) async fn task_instances(
+    pub async fn task_instances(
         &self,
         connection: &mut PgConnection,
     ) -> Result<(Vec<TaskInstanceFacts>, HashSet<Option<Uuid>>)> {
-        let rows = query(include_str!("../queries/task_instance_facts.sql"))
+        let rows = query(include_str!("../queries/run_facts/task_instances.sql"))
             .bind(&self.dag_id)
             .bind(&self.facts.run_id)
             .fetch_all(connection)
@@ -94,7 +132,7 @@ impl HeldRun {
     }
 
     /// What the step asks for of XComs: nothing at all for most runs.
-    pub(crate) async fn xcoms(
+    pub async fn xcoms(
         &self,
         connection: &mut PgConnection,
         dag: &Dag,
@@ -103,7 +141,7 @@ impl HeldRun {
         let needs = xcom_needs(dag, task_instances);
         let mut facts = XComFacts::default();
         if !needs.task_map_lengths.is_empty() {
-            let rows = query(include_str!("../queries/task_map_lengths.sql"))
+            let rows = query(include_str!("../queries/run_facts/task_map_lengths.sql"))
                 .bind(&self.dag_id)
                 .bind(&self.facts.run_id)
                 .bind(&needs.task_map_lengths)
@@ -112,7 +150,7 @@ impl HeldRun {
             facts.task_map_lengths = lengths(&rows)?;
         }
         if !needs.return_value_counts.is_empty() {
-            let rows = query(include_str!("../queries/return_value_counts.sql"))
+            let rows = query(include_str!("../queries/run_facts/return_value_counts.sql"))
                 .bind(self.id)
                 .bind(&needs.return_value_counts)
                 .fetch_all(&mut *connection)
@@ -120,7 +158,7 @@ impl HeldRun {
             facts.return_value_counts = lengths(&rows)?;
         }
         if !needs.skip_decisions.is_empty() {
-            let rows = query(include_str!("../queries/skip_decisions.sql"))
+            let rows = query(include_str!("../queries/run_facts/skip_decisions.sql"))
                 .bind(self.id)
                 .bind(&needs.skip_decisions)
                 .fetch_all(connection)
@@ -132,18 +170,19 @@ impl HeldRun {
     }
 
     /// The run before, when a task depends on it.
-    pub(crate) async fn previous(&self, connection: &mut PgConnection, dag: &Dag) -> Result<Option<PreviousRunFacts>> {
+    pub async fn previous(&self, connection: &mut PgConnection, dag: &Dag) -> Result<Option<PreviousRunFacts>> {
         let Some(logical_date) = self.facts.logical_date.filter(|_| dag.depends_on_past()) else { return Ok(None) };
-        let row = query(include_str!("../queries/previous_run.sql"))
+        let row = query(include_str!("../queries/run_facts/previous_run.sql"))
             .bind(&self.dag_id)
             .bind(logical_date)
             .bind(!dag.settings.catchup)
             .fetch_optional(&mut *connection)
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let tasks = query(include_str!("../queries/previous_tasks.sql"))
+        let run_id: String = row.try_get("run_id")?;
+        let tasks = query(include_str!("../queries/run_facts/previous_tasks.sql"))
             .bind(&self.dag_id)
-            .bind(row.try_get::<String, _>("run_id")?)
+            .bind(&run_id)
             .fetch_all(&mut *connection)
             .await?;
         let tasks = tasks.iter().map(previous_task).collect::<Result<HashMap<_, _>>>()?;
@@ -155,7 +194,7 @@ impl HeldRun {
         let seen_before = if unsure.is_empty() {
             HashSet::new()
         } else {
-            let seen: Vec<String> = query_scalar(include_str!("../queries/seen_before.sql"))
+            let seen: Vec<String> = query_scalar(include_str!("../queries/run_facts/seen_before.sql"))
                 .bind(&self.dag_id)
                 .bind(logical_date)
                 .bind(&unsure)
@@ -163,7 +202,7 @@ impl HeldRun {
                 .await?;
             seen.into_iter().collect()
         };
-        Ok(Some(PreviousRunFacts { logical_date: row.try_get("logical_date")?, tasks, seen_before }))
+        Ok(Some(PreviousRunFacts { run_id, logical_date: row.try_get("logical_date")?, tasks, seen_before }))
     }
 }
 

@@ -1,4 +1,4 @@
--- A running run, held by this scheduler for the transaction; another one's is passed over.
+-- A run, with what the step must know of its Dag; which run, the caller adds.
 SELECT
     dag_run.id, dag_run.dag_id, dag_run.run_id, dag_run.run_type, dag_run.state, dag_run.logical_date,
     dag_run.start_date, dag_run.run_after, dag_run.bundle_version, dag_run.created_dag_version_id,
@@ -14,5 +14,3 @@ JOIN dag ON dag.dag_id = dag_run.dag_id
 LEFT JOIN LATERAL (
     SELECT id FROM dag_version WHERE dag_version.dag_id = dag_run.dag_id ORDER BY version_number DESC LIMIT 1
 ) AS version ON true
-WHERE dag_run.id = $1 AND dag_run.state = 'running'
-FOR NO KEY UPDATE OF dag_run SKIP LOCKED
