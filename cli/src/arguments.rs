@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -35,6 +35,9 @@ pub(crate) enum Command {
     Standalone(Standalone),
     #[command(flatten)]
     Component(Component),
+    /// Look at task instances.
+    #[command(subcommand)]
+    Tasks(TasksCommand),
     /// Work on the metadata database.
     #[command(subcommand)]
     Db(DbCommand),
@@ -77,6 +80,46 @@ pub(crate) enum Component {
         #[arg(short, long)]
         port: Option<u16>,
     },
+}
+
+/// Commands on task instances.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TasksCommand {
+    /// Say why a Dag run, or a task instance of it, does not move: which limit, which upstream task, until when.
+    Explain(Explain),
+}
+
+/// Arguments of `tasks explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The Dag.
+    pub dag_id: String,
+    /// The run.
+    pub run_id: String,
+    /// The task [default: everything in the run that has not ended].
+    pub task_id: Option<String>,
+    /// Which instance of a mapped task [default: all that have not ended].
+    #[arg(long, value_name = "N", requires = "task_id", value_parser = clap::value_parser!(i32).range(-1..), allow_negative_numbers = true)]
+    pub map_index: Option<i32>,
+    /// Groups of task instances to show at most.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// The form of the answer.
+    #[arg(short, long, value_enum, default_value_t = Output::Plain)]
+    pub output: Output,
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Lines for a person.
+    Plain,
+    /// A row for each reason.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs, too.
+    Yaml,
 }
 
 /// Commands on the metadata database.

@@ -6,6 +6,7 @@ mod component;
 mod configuration;
 mod console;
 mod db;
+mod explain;
 mod failure;
 mod logging;
 mod monitor;
@@ -20,7 +21,7 @@ use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 use tradewind_airflow::config::{AIRFLOW_VERSION, Config};
 
-use arguments::{Arguments, Command, ConfigCommand, DbCommand};
+use arguments::{Arguments, Command, ConfigCommand, DbCommand, TasksCommand};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -41,6 +42,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Config(ConfigCommand::List) => configuration::list(&Config::load()?),
         Command::Config(ConfigCommand::GetValue { section, key }) => {
             configuration::get_value(&Config::load()?, &section, &key)?;
+        }
+        Command::Tasks(TasksCommand::Explain(what)) => {
+            small_runtime()?.block_on(explain::run(&Config::load()?, &what))?;
         }
         Command::Db(command) => {
             let config = Config::load()?;

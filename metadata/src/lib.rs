@@ -20,6 +20,7 @@ pub mod dag_run;
 pub mod dag_run_lookup;
 pub mod dag_run_trigger;
 pub mod deadline;
+pub mod explanation;
 pub mod hitl;
 pub mod job;
 pub mod migrate;
@@ -38,6 +39,7 @@ pub mod testing;
 pub mod trace_context;
 pub mod trigger;
 pub mod variable;
+pub mod worker;
 pub mod xcom;
 
 pub use database::{Database, connect_options};

@@ -38,17 +38,28 @@ pub async fn check(pool: &PgPool) -> Result<()> {
                    newer Tradewind",
         });
     }
-    let applied: bool =
-        query_scalar("SELECT to_regclass('tradewind.outbox') IS NOT NULL").fetch_one(&mut *connection).await?;
-    if !applied {
+    if !own_is_applied(&mut connection).await? {
         return Err(MetadataError::Revision {
-            found: format!("{REVISION}, without Tradewind's own tables"),
+            found: format!("{REVISION}, without all of Tradewind's own tables"),
             needed: REVISION,
             version: AIRFLOW_VERSION,
             hint: "run `tradewind db migrate`",
         });
     }
     Ok(())
+}
+
+/// Whether our own tables are all there.
+async fn own_is_applied(connection: &mut PgConnection) -> Result<bool> {
+    let exists: bool =
+        query_scalar("SELECT to_regclass('tradewind.migration') IS NOT NULL").fetch_one(&mut *connection).await?;
+    if !exists {
+        return Ok(false);
+    }
+    let applied: Vec<i64> =
+        query_scalar("SELECT version FROM tradewind.migration WHERE success").fetch_all(connection).await?;
+    let ours = sqlx::migrate!("./migrations");
+    Ok(ours.iter().all(|migration| applied.contains(&migration.version)))
 }
 
 /// Makes or updates our own tables. Safe to run at any time and from several places at once.

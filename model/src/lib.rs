@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod dag;
+pub mod explanation;
 pub mod limits;
 pub mod mapping;
 pub mod scheduling;

@@ -56,29 +56,32 @@ pub struct Room {
 }
 
 impl Room {
+    /// Every limit that leaves the candidate no room, in the order in which [`Self::take`] looks at them.
+    pub fn obstacles(&self, candidate: &Candidate) -> impl Iterator<Item = Limit> {
+        let none_left = |room: Option<&i64>| room.is_some_and(|room| *room < 1);
+        let task = (candidate.dag_id.clone(), candidate.task_id.clone());
+        let run_task = (candidate.run, candidate.task_id.clone());
+        let open = self.pools.get(&candidate.pool);
+        let limits = [
+            (Limit::Parallelism, self.parallelism < 1),
+            (Limit::Pool, open.is_none_or(|open| *open < candidate.pool_slots.max(1))),
+            (Limit::MaxActiveTasks, none_left(self.runs.get(&candidate.run))),
+            (Limit::MaxActiveTisPerDag, none_left(self.tasks.get(&task))),
+            (Limit::MaxActiveTisPerDagrun, none_left(self.run_tasks.get(&run_task))),
+        ];
+        limits.into_iter().filter(|(_, is_reached)| *is_reached).map(|(limit, _)| limit)
+    }
+
     /// Gives the candidate its place, or says which limit stands in the way.
     ///
     /// # Errors
     /// The first limit that has no room; nothing is taken then.
     pub fn take(&mut self, candidate: &Candidate) -> Result<(), Limit> {
+        if let Some(limit) = self.obstacles(candidate).next() {
+            return Err(limit);
+        }
         let task = (candidate.dag_id.clone(), candidate.task_id.clone());
         let run_task = (candidate.run, candidate.task_id.clone());
-        let none_left = |room: Option<&i64>| room.is_some_and(|room| *room < 1);
-        if self.parallelism < 1 {
-            return Err(Limit::Parallelism);
-        }
-        if self.pools.get(&candidate.pool).is_none_or(|open| *open < candidate.pool_slots.max(1)) {
-            return Err(Limit::Pool);
-        }
-        if none_left(self.runs.get(&candidate.run)) {
-            return Err(Limit::MaxActiveTasks);
-        }
-        if none_left(self.tasks.get(&task)) {
-            return Err(Limit::MaxActiveTisPerDag);
-        }
-        if none_left(self.run_tasks.get(&run_task)) {
-            return Err(Limit::MaxActiveTisPerDagrun);
-        }
         self.parallelism -= 1;
         self.pools.entry(candidate.pool.clone()).and_modify(|open| *open -= candidate.pool_slots);
         self.runs.entry(candidate.run).and_modify(|room| *room -= 1);

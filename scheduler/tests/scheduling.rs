@@ -1,6 +1,7 @@
 //! The scheduler at work on a real database.
 
 mod deadlines;
+mod explanation;
 mod reaping;
 mod support;
 
@@ -301,7 +302,9 @@ async fn three_schedulers_queue_nothing_twice() {
 #[tokio::test]
 async fn a_worker_takes_from_its_queues_or_from_all() {
     let mut world = World::new().await;
-    world.add_dag(&DagBuilder::new("queues").task("own", &[], json!({"queue": "own"})).task("usual", &[], json!({}))).await;
+    world
+        .add_dag(&DagBuilder::new("queues").task("own", &[], json!({"queue": "own"})).task("usual", &[], json!({})))
+        .await;
     world.start_scheduler(options()).await;
     let run = world.trigger("queues", "r").await;
     let usual = world.next_claim().await;

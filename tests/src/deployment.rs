@@ -102,6 +102,22 @@ impl Deployment {
         standalone
     }
 
+    /// Runs a command that ends at once, and returns what it says.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn tradewind(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(program::tradewind());
+        let command = program::without_configuration(&mut command)
+            .args(arguments)
+            .env("AIRFLOW_HOME", self.home())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let output = command.output().expect("the program runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     fn home(&self) -> PathBuf {
         self.path().join("home")
     }

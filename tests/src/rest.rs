@@ -31,6 +31,11 @@ impl Rest {
         self.call(Method::GET, &format!("/api/v2/{path}"), None).await
     }
 
+    /// Reads a resource of Tradewind's own API.
+    pub async fn get_own(&self, path: &str) -> Value {
+        self.call(Method::GET, &format!("/tradewind/v1/{path}"), None).await
+    }
+
     /// Reads a resource until its answer is as it should be, and returns that answer.
     pub async fn get_until(&self, path: &str, as_it_should_be: impl Fn(&Value) -> bool) -> Value {
         eventually(path, async || Some(self.get(path).await).filter(&as_it_should_be)).await

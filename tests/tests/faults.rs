@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tradewind_tests::deployment::Deployment;
 use tradewind_tests::patience::eventually;
 use tradewind_tests::process::{end_of, is_running, parent, send};
@@ -75,8 +75,17 @@ async fn what_an_interrupt_stops_goes_on_after_the_next_start() {
     holding.trigger(&rest, "before").await;
     assert_eq!(rest.final_state(DAG_ID, "before").await, "success");
     let task = holding.trigger(&rest, "interrupted").await;
+    let told = rest.get_own(&format!("dags/{DAG_ID}/dagRuns/interrupted/explain")).await;
+    assert_eq!((&told["reasons"], told["total_entries"].as_u64()), (&json!([]), Some(1)), "{told}");
+    assert_eq!(told["task_instances"][0]["reasons"][0]["code"], "running", "{told}");
     standalone.end(Signal::SIGINT);
     assert!(!is_running(task));
+    // The command needs the database alone.
+    let told = holding.deployment.tradewind(&["tasks", "explain", DAG_ID, "interrupted"]);
+    assert!(told.starts_with("holding interrupted: running\n  - no scheduler is alive"), "{told}");
+    let told = holding.deployment.tradewind(&["tasks", "explain", DAG_ID, "interrupted", "hold", "--output", "json"]);
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["run_reasons"][0]["code"], "no_scheduler", "{told}");
 
     let standalone = holding.deployment.start().await;
     let rest = standalone.log_in().await;

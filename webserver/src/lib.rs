@@ -1,6 +1,7 @@
-//! The web server: Airflow's REST API v2, the UI's own API, login, and the official UI from the installed wheel.
+//! The web server: Airflow's REST API v2, the UI's own API, login, the official UI from the installed wheel, and an API
+//! of our own for what Airflow's has no place for.
 //!
-//! [`WebServer`] is the way in. Handlers live in one module per entity under `api_v2` and `ui`; what they answer is
+//! [`WebServer`] is the way in. Handlers live in one module per entity under `api_v2`, `ui` and `tradewind_v1`; what they answer is
 //! tested against the official OpenAPI documents and against recorded answers of the official API server.
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ mod server;
 mod api_v2;
 mod auth;
 mod static_ui;
+mod tradewind_v1;
 mod ui;
 
 mod audit;

@@ -6,6 +6,7 @@ use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::fernet::FernetError;
 use tradewind_airflow::jwt::JwtError;
 use tradewind_airflow::simple_auth::SimpleAuthError;
+use tradewind_metadata::explanation;
 
 /// Options of the web server.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub secure_cookies: bool,
     /// Whether the grid sorts topologically (else alphabetically by level).
     pub topological_order: bool,
+    /// What limits and time-outs there are, to say why something waits.
+    pub explanation: explanation::Options,
 }
 
 /// Why the web server cannot be built.
@@ -69,6 +72,7 @@ impl Options {
             cli_session_length: config.seconds("api_auth", "jwt_cli_expiration_time")?,
             secure_cookies: !config.string("api", "ssl_cert")?.is_empty(),
             topological_order: config.string("api", "grid_view_sorting_order")? == "topological",
+            explanation: explanation::Options::from_config(config)?,
         })
     }
 

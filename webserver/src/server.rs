@@ -4,7 +4,7 @@ use crate::auth;
 use crate::error::ApiError;
 use crate::options::{Options, OptionsError};
 use crate::state::App;
-use crate::{api_v2, static_ui, ui};
+use crate::{api_v2, static_ui, tradewind_v1, ui};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -51,6 +51,7 @@ impl WebServer {
         let routes = Router::new()
             .nest("/api/v2", api_v2::routes().nest("/auth", auth::login::redirects()))
             .nest("/ui", ui::routes())
+            .nest("/tradewind/v1", tradewind_v1::routes())
             .nest("/auth", auth::login::routes())
             .merge(static_ui::routes())
             .method_not_allowed_fallback(method_not_allowed);

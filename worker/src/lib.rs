@@ -10,6 +10,7 @@ mod attempt;
 mod ending;
 mod heartbeat;
 mod options;
+mod presence;
 mod resources;
 mod worker;
 

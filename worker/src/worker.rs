@@ -22,6 +22,7 @@ use tradewind_supervisor::requests::{Answers, SetUpError};
 use crate::attempt::supervise;
 use crate::heartbeat::{Heartbeats, Rhythm};
 use crate::options::Options;
+use crate::presence;
 use crate::resources::Resources;
 
 /// How long attempts may take once they were asked to end: SIGTERM, 5 s, SIGKILL, and the writing of their states.
@@ -107,6 +108,13 @@ impl Worker {
             self.rhythm,
             heartbeats_stop.clone(),
         ));
+        let presence = tokio::spawn(presence::keep(
+            self.resources.database.clone(),
+            self.resources.claimant.hostname.clone(),
+            self.options.queues.clone(),
+            self.status(),
+            heartbeats_stop.clone(),
+        ));
         let end = CancellationToken::new();
         let mut attempts = JoinSet::new();
         self.take_and_run(&mut attempts, &mut listener, &end, &shutdown).await;
@@ -114,6 +122,8 @@ impl Worker {
         heartbeats_stop.cancel();
         // It ends at once, and has nothing to say.
         let _ = heartbeats.await;
+        // So does this.
+        let _ = presence.await;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ mod retry;
 mod skip;
 mod start;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::{FromRow, PgConnection, query_as, query_scalar};
 use tradewind_airflow::python_json;
@@ -29,6 +29,10 @@ pub use start::{Start, heartbeat, heartbeats, start};
 use crate::MetadataError;
 use crate::audit_log::{self, Entry};
 use crate::task_instance::{Transition, transition};
+
+/// A task instance that was cleared while it ran starts anew after this time: its worker finds out at its next heartbeat
+/// and needs seconds to end the process.
+pub const RESTART_GRACE: TimeDelta = TimeDelta::seconds(30);
 
 /// Why a report about an attempt was not accepted.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use super::facts::{Lengths, RunView, TaskInstanceFacts};
 use crate::dag::TaskIndex;
+use crate::mapping::RelevantIndexes;
 use crate::state::TaskInstanceState;
 use crate::trigger_rule::UpstreamStates;
 
@@ -163,20 +164,28 @@ impl<'a> Board<'a> {
     /// Counts of the instances of a task with a map index in a range, and of the unexpanded one.
     pub(super) fn tally_range(&self, task: TaskIndex, start: i64, count: u64) -> UpstreamStates {
         let is_setup = self.view.dag.at(task).is_setup;
-        let places = self.instances(task);
-        let map_index = |place: &Place| i64::from(self.facts(*place).map_index);
-        let end = start.saturating_add_unsigned(count);
-        let from = places.partition_point(|place| map_index(place) < start.max(0));
-        let in_range = places[from..].iter().take_while(|place| map_index(place) < end);
         let mut states = UpstreamStates::default();
-        for place in self.unexpanded(task).iter().chain(in_range) {
+        for place in self.relevant_instances(task, RelevantIndexes::Range { start, count }) {
             states.upstream += 1;
             states.upstream_setup += u64::from(is_setup);
-            if let Some(state) = self.states[*place] {
+            if let Some(state) = self.states[place] {
                 states.count(state, is_setup);
             }
         }
         states
+    }
+
+    /// Those instances of a task that matter; the unexpanded one always does.
+    pub(super) fn relevant_instances(&self, task: TaskIndex, indexes: RelevantIndexes) -> impl Iterator<Item = Place> {
+        let places = self.instances(task);
+        let map_index = |place: &Place| i64::from(self.facts(*place).map_index);
+        let (start, end) = match indexes {
+            RelevantIndexes::All => (0, i64::MAX),
+            RelevantIndexes::Range { start, count } => (start.max(0), start.saturating_add_unsigned(count)),
+        };
+        let from = places.partition_point(|place| map_index(place) < start);
+        let to = from + places[from..].partition_point(|place| map_index(place) < end);
+        self.unexpanded(task).into_iter().chain(places[from..to].iter().copied())
     }
 
     /// Notes changes of the current round; what counts them does not see them yet.

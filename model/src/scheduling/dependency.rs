@@ -4,7 +4,7 @@
 //! `airflow/ti_deps/deps/`. All of them are checked, whether or not one has failed already, because several may
 //! end the task instance. Airflow checks them in no fixed order; here the trigger rule has the first word.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::board::{Board, Place};
 use super::facts::{PreviousTask, TaskInstanceFacts};
@@ -212,22 +212,10 @@ impl<'b, 'a> Judge<'b, 'a> {
 
     /// Counts of those instances of a task that matter to the one with this map index.
     fn relevant(&mut self, map_index: i32, upstream: TaskIndex) -> UpstreamStates {
-        let structure = self.board.view.dag.structure();
-        if structure.closest_mapped_group(self.index).is_none() {
-            return self.board.tally(upstream);
-        }
-        // Before the group is expanded nothing that a single upstream instance does may decide.
-        let waits_for_all = map_index < 0
-            && self.task.trigger_rule.is_fast_triggered()
-            && !structure.all_mapping_sources(self.index).contains(&upstream);
-        if waits_for_all {
-            return self.board.tally(upstream);
-        }
-        let (board, index, count) = (self.board, self.index, self.count);
-        let known = self.upstream.entry(upstream).or_insert_with(|| UpstreamOfGroup {
-            relation: MappingRelation::between(board.view.dag, index, count, upstream, &board.lengths()),
-            last: None,
-        });
+        let board = self.board;
+        let Some(known) = self.relation(map_index, upstream) else {
+            return board.tally(upstream);
+        };
         let indexes = known.relation.relevant_indexes(map_index);
         match known.last {
             Some((last, states)) if last == indexes => states,
@@ -240,5 +228,40 @@ impl<'b, 'a> Judge<'b, 'a> {
                 states
             }
         }
+    }
+
+    /// Those instances of a task that matter to the one with this map index, counted by state.
+    pub(super) fn states_of(
+        &mut self,
+        map_index: i32,
+        upstream: TaskIndex,
+    ) -> BTreeMap<Option<TaskInstanceState>, u64> {
+        let indexes = match self.relation(map_index, upstream) {
+            Some(known) => known.relation.relevant_indexes(map_index),
+            None => RelevantIndexes::All,
+        };
+        let mut states = BTreeMap::new();
+        for place in self.board.relevant_instances(upstream, indexes) {
+            *states.entry(self.board.state(place)).or_default() += 1;
+        }
+        states
+    }
+
+    /// How a task upstream relates to this one in a mapped group; `None` when all its instances matter.
+    fn relation(&mut self, map_index: i32, upstream: TaskIndex) -> Option<&mut UpstreamOfGroup> {
+        let structure = self.board.view.dag.structure();
+        structure.closest_mapped_group(self.index)?;
+        // Before the group is expanded nothing that a single upstream instance does may decide.
+        let waits_for_all = map_index < 0
+            && self.task.trigger_rule.is_fast_triggered()
+            && !structure.all_mapping_sources(self.index).contains(&upstream);
+        if waits_for_all {
+            return None;
+        }
+        let (board, index, count) = (self.board, self.index, self.count);
+        Some(self.upstream.entry(upstream).or_insert_with(|| UpstreamOfGroup {
+            relation: MappingRelation::between(board.view.dag, index, count, upstream, &board.lengths()),
+            last: None,
+        }))
     }
 }

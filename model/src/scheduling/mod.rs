@@ -12,6 +12,7 @@ mod effect;
 mod expansion;
 mod facts;
 mod integrity;
+mod prospect;
 mod retry;
 mod round;
 mod run_state;
@@ -21,6 +22,7 @@ pub use effect::{Creation, Expansion, RunEnd, RunEndReason, Start, StateChange, 
 pub use facts::{PreviousRunFacts, PreviousTask, RunFacts, RunView, SkipDecision, TaskInstanceFacts, XComFacts};
 pub use facts::{XComNeeds, xcom_needs};
 pub use integrity::{Integrity, NewTaskInstance, initial_task_instances, verify_integrity};
+pub use prospect::{Awaited, Prospect, Prospects};
 pub use retry::{may_retry, retry_at};
 pub use round::{explain, step};
 pub use unmet::{PreviousRunUnmet, Unmet};

@@ -1,17 +1,14 @@
 //! Task instances that were cleared while they ran.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::query_scalar;
 use tradewind_metadata::Result;
+use tradewind_metadata::attempt::RESTART_GRACE;
 use tradewind_metadata::task_instance::{Transition, transition};
 use tradewind_model::state::TaskInstanceState;
 use uuid::Uuid;
 
 use super::Reaper;
-
-/// A task instance that was cleared while it ran starts anew after this time: its worker finds out at its next heartbeat
-/// and needs seconds to end the process.
-const RESTART_GRACE: TimeDelta = TimeDelta::seconds(30);
 
 impl Reaper {
     /// Lets task instances start anew that were cleared while they ran.

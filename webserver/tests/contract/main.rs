@@ -5,6 +5,7 @@
 
 mod changes;
 mod server;
+mod waiting;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -29,7 +30,11 @@ struct Recorded {
 }
 
 fn recorded() -> Vec<Recorded> {
-    let text = std::fs::read_to_string(tests_folder().join("recorded/answers.ndjson")).expect("recorded answers");
+    recorded_in("answers.ndjson")
+}
+
+fn recorded_in(file: &str) -> Vec<Recorded> {
+    let text = std::fs::read_to_string(tests_folder().join("recorded").join(file)).expect("recorded answers");
     text.lines().map(|line| serde_json::from_str(line).expect("a recorded answer")).collect()
 }
 

@@ -37,8 +37,14 @@ pub(crate) fn tests_folder() -> PathBuf {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts it with the rows of further fixtures.
+    pub(crate) async fn start_with(further: &[&str]) -> Self {
         let database = TestDatabase::migrated().await;
-        let fixture = std::fs::read_to_string(tests_folder().join("fixtures/airflow.sql")).expect("the fixture");
+        let read = |file: &str| std::fs::read_to_string(tests_folder().join("fixtures").join(file)).expect("a fixture");
+        let fixture: String = ["airflow.sql"].iter().chain(further).map(|file| read(file)).collect();
         // A connection of its own: the fixture switches triggers off for its session.
         let url = database.sql_alchemy_conn().replace("+psycopg2", "");
         let mut connection = PgConnection::connect(&url).await.expect("a connection");

@@ -3,7 +3,9 @@
 
     record.py fill DATABASE_URL WORK_FOLDER     runs official Airflow on an empty, migrated database
     record.py dump DATABASE_URL WORK_FOLDER     writes fixtures/ from it
-    record.py answers DATABASE_URL WORK_FOLDER  writes recorded/ from it
+    record.py answers DATABASE_URL WORK_FOLDER  writes recorded/answers.ndjson from it
+    record.py waiting DATABASE_URL WORK_FOLDER  writes recorded/waiting.ndjson from a migrated database that holds
+                                                fixtures/airflow.sql and fixtures/waiting.sql
 
 DATABASE_URL is a libpq URL. Run it with the Python of the virtual environment that holds Airflow; psql and pg_dump
 must be on the PATH. Paths of the work folder are replaced by /opt/airflow in all that is written.
@@ -211,7 +213,22 @@ def answers(database, folder):
             file.write(shown(json.dumps(record, ensure_ascii=False), folder) + "\n")
 
 
+def waiting(database, folder):
+    """Writes what the official server says of each task instance that waits, one line of JSON each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Airflow(database, folder, []) as airflow, (TESTS / "recorded" / "waiting.ndjson").open("w") as file:
+        for run_id in ["before", "now", "queued"]:
+            instances = f"/api/v2/dags/waiting/dagRuns/{run_id}/taskInstances"
+            page = lambda offset: airflow.call("GET", f"{instances}?limit=100&offset={offset}")[1]["task_instances"]
+            for task_id in sorted(instance["task_id"] for instance in page(0) + page(100)):
+                path = f"{instances}/{task_id}/dependencies"
+                status, body = airflow.call("GET", path)
+                file.write(json.dumps({"path": path, "accept": "*/*", "status": status, "body": body}) + "\n")
+
+
+COMMANDS = {"fill": fill, "dump": dump, "answers": answers, "waiting": waiting}
+
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or sys.argv[1] not in ("fill", "dump", "answers"):
+    if len(sys.argv) != 4 or sys.argv[1] not in COMMANDS:
         sys.exit(__doc__)
-    {"fill": fill, "dump": dump, "answers": answers}[sys.argv[1]](sys.argv[2], Path(sys.argv[3]).resolve())
+    COMMANDS[sys.argv[1]](sys.argv[2], Path(sys.argv[3]).resolve())

@@ -2,6 +2,7 @@
 
 mod examples;
 mod properties;
+mod prospects;
 mod retries;
 
 use std::collections::HashMap;

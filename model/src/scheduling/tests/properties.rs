@@ -90,12 +90,12 @@ fn build(shapes: &[Shape], group_length: usize) -> Dag {
     dag_of(tasks, vec![TaskGroup::root(), group])
 }
 
-fn any_dag() -> impl Strategy<Value = Dag> {
+pub(super) fn any_dag() -> impl Strategy<Value = Dag> {
     (prop::collection::vec(shape(), 1..8), 0_usize..4).prop_map(|(shapes, length)| build(&shapes, length))
 }
 
 /// Decides like dice: how attempts end and how long outputs are.
-struct Dice(std::vec::IntoIter<u8>);
+pub(super) struct Dice(pub(super) std::vec::IntoIter<u8>);
 
 impl Dice {
     fn roll(&mut self, sides: u8) -> u8 {
@@ -105,7 +105,7 @@ impl Dice {
 
 impl World {
     /// Workers end some of the attempts that are scheduled; gives how many there were.
-    fn work(&mut self, dice: &mut Dice) -> usize {
+    pub(super) fn work(&mut self, dice: &mut Dice) -> usize {
         let waiting: Vec<usize> =
             (0..self.instances.len()).filter(|place| self.instances[*place].state == Some(Scheduled)).collect();
         for &place in &waiting {
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// A step, with everything that must hold of any step.
-    fn checked_step(&mut self) -> Step {
+    pub(super) fn checked_step(&mut self) -> Step {
         let step = step(&self.view());
         let known: HashMap<Uuid, Option<TaskInstanceState>> =
             self.instances.iter().map(|facts| (facts.id, facts.state)).collect();

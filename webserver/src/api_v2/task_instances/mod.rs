@@ -4,6 +4,7 @@ pub(super) mod attempts;
 pub(super) mod change;
 pub(super) mod clear;
 mod dependencies;
+mod dependency_wording;
 mod list;
 pub(super) mod selection;
 
@@ -96,7 +97,7 @@ async fn read_mapped(
 }
 
 /// 404 of a task instance.
-pub(super) fn missing(dag_id: &str, run_id: &str, task_id: &str, map_index: impl std::fmt::Display) -> String {
+pub(crate) fn missing(dag_id: &str, run_id: &str, task_id: &str, map_index: impl std::fmt::Display) -> String {
     format!(
         "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and map_index: \
          `{map_index}` was not found"

@@ -1,0 +1,24 @@
+//! Why a Dag run or a task instance waits.
+//!
+//! [`Explainer`] takes the facts of a run, as the scheduling step does, and the facts around it (limits, pools, queues,
+//! who lives), and gives every reason that keeps something from moving, or says that nothing does. A [`Reason`] is data;
+//! its words are in one place (`wording`), and its code never changes.
+//!
+//! The judgement is the scheduler's own: of the scheduling step ([`crate::scheduling::Prospects`]), and of the critical
+//! section ([`crate::limits::Room::obstacles`]).
+
+mod explainer;
+mod reason;
+mod run;
+mod surroundings;
+mod task_instance;
+mod wording;
+
+pub use explainer::{Explainer, Explanation, TaskInstanceExplanation, TaskInstances};
+pub use reason::{AwaitedTask, Reason, StateCount};
+pub use surroundings::{
+    Active, Attempt, Backfill, Component, DagFacts, Holder, Pool, Question, Queue, QueuedRun, Surroundings, Trigger,
+};
+
+#[cfg(test)]
+mod tests;

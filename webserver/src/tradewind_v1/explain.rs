@@ -1,0 +1,55 @@
+//! `…/explain`: why a Dag run or a task instance waits.
+
+use crate::api_v2::{dag_runs, task_instances};
+use crate::auth::{Resource, User};
+use crate::error::{ApiError, ApiResult};
+use crate::query::Params;
+use crate::state::App;
+use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use tradewind_metadata::explanation::Situation;
+use tradewind_model::explanation::{Explanation, TaskInstanceExplanation};
+
+pub(super) fn routes() -> Router<App> {
+    const RUN: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}";
+    Router::new()
+        .route(&format!("{RUN}/explain"), get(run))
+        .route(&format!("{RUN}/taskInstances/{{task_id}}/explain"), get(task_instance))
+}
+
+async fn run(
+    State(app): State<App>,
+    user: User,
+    mut params: Params,
+    Path((dag_id, run_id)): Path<(String, String)>,
+) -> ApiResult<Json<Explanation>> {
+    user.may_read(Resource::Dag)?;
+    let page = params.page(&app);
+    params.check()?;
+    let situation = situation(&app, &dag_id, &run_id).await?;
+    let count = |number| usize::try_from(number).unwrap_or_default();
+    Ok(Json(situation.explainer().run(count(page.offset), count(page.limit))))
+}
+
+async fn task_instance(
+    State(app): State<App>,
+    user: User,
+    mut params: Params,
+    Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
+) -> ApiResult<Json<TaskInstanceExplanation>> {
+    user.may_read(Resource::Dag)?;
+    let map_index = params.int_from("map_index", -1).unwrap_or(-1);
+    params.check()?;
+    let situation = situation(&app, &dag_id, &run_id).await?;
+    let map_index = i32::try_from(map_index).unwrap_or(i32::MAX);
+    let told = situation.explainer().task_instance(&task_id, map_index);
+    told.map(Json).ok_or_else(|| ApiError::not_found(task_instances::missing(&dag_id, &run_id, &task_id, map_index)))
+}
+
+/// Everything that decides whether the run moves, or 404.
+async fn situation(app: &App, dag_id: &str, run_id: &str) -> ApiResult<Situation> {
+    let options = &app.options.explanation;
+    let situation = Situation::load(&app.pool, &app.scheduled_dags, options, dag_id, run_id).await;
+    situation.map_err(|error| ApiError::internal(&error))?.ok_or_else(|| dag_runs::not_found(dag_id, run_id))
+}
