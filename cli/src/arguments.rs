@@ -35,6 +35,9 @@ pub(crate) enum Command {
     Standalone(Standalone),
     #[command(flatten)]
     Component(Component),
+    /// Look at Dags.
+    #[command(subcommand)]
+    Dags(DagsCommand),
     /// Look at task instances.
     #[command(subcommand)]
     Tasks(TasksCommand),
@@ -80,6 +83,23 @@ pub(crate) enum Component {
         #[arg(short, long)]
         port: Option<u16>,
     },
+}
+
+/// Commands on Dags.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DagsCommand {
+    /// Say why no run is made of a Dag, or when one is.
+    Explain(ExplainDag),
+}
+
+/// Arguments of `dags explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainDag {
+    /// The Dag.
+    pub dag_id: String,
+    /// The form of the answer.
+    #[arg(short, long, value_enum, default_value_t = Output::Plain)]
+    pub output: Output,
 }
 
 /// Commands on task instances.

@@ -21,7 +21,7 @@ use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 use tradewind_airflow::config::{AIRFLOW_VERSION, Config};
 
-use arguments::{Arguments, Command, ConfigCommand, DbCommand, TasksCommand};
+use arguments::{Arguments, Command, ConfigCommand, DagsCommand, DbCommand, TasksCommand};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -42,6 +42,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Config(ConfigCommand::List) => configuration::list(&Config::load()?),
         Command::Config(ConfigCommand::GetValue { section, key }) => {
             configuration::get_value(&Config::load()?, &section, &key)?;
+        }
+        Command::Dags(DagsCommand::Explain(what)) => {
+            small_runtime()?.block_on(explain::dag(&Config::load()?, &what))?;
         }
         Command::Tasks(TasksCommand::Explain(what)) => {
             small_runtime()?.block_on(explain::run(&Config::load()?, &what))?;

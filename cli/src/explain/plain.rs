@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use tradewind_model::explanation::{Explanation, Reason, TaskInstanceExplanation, TaskInstances};
+use tradewind_model::explanation::{DagExplanation, Explanation, Reason, TaskInstanceExplanation, TaskInstances};
 use tradewind_model::state::TaskInstanceState;
 
 /// A run, and what of it has not ended.
@@ -10,6 +10,16 @@ pub(super) struct Run<'a>(pub(super) &'a Explanation);
 
 /// One task instance.
 pub(super) struct TaskInstance<'a>(pub(super) &'a TaskInstanceExplanation);
+
+/// A Dag.
+pub(super) struct Dag<'a>(pub(super) &'a DagExplanation);
+
+impl Display for Dag<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let DagExplanation { dag_id, schedule, reasons, .. } = self.0;
+        write!(f, "{dag_id}: {}{}", schedule.as_deref().unwrap_or("no schedule"), Reasons(reasons))
+    }
+}
 
 impl Display for Run<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use tradewind_model::explanation::{Explanation, Reason, TaskInstanceExplanation};
+use tradewind_model::explanation::{DagExplanation, Explanation, Reason, TaskInstanceExplanation};
 
 use super::plain::{Name, state_name};
 
@@ -17,6 +17,11 @@ pub(super) fn of_run(told: &Explanation) -> String {
         rows.extend(self::rows(&Name(group).to_string(), state_name(group.state), &group.reasons));
     }
     drawn(rows)
+}
+
+/// A Dag.
+pub(super) fn of_dag(told: &DagExplanation) -> String {
+    drawn(rows(&told.dag_id, "", &told.reasons))
 }
 
 /// One task instance.

@@ -157,3 +157,18 @@ fn refuses(command: impl Fn(&Path) -> Command, code: i32, words: &[&str]) {
     assert_fails(&mut command(&home), code, words);
     assert!(!home.exists(), "the home folder was made");
 }
+
+#[tokio::test]
+async fn what_does_not_exist_is_not_explained() {
+    let database = TestDatabase::migrated().await;
+    let home = tempfile::tempdir().expect("a temporary folder");
+    for (arguments, word) in [
+        (["tasks", "explain", "no_dag", "no_run"].as_slice(), "no_run"),
+        (["dags", "explain", "no_dag"].as_slice(), "no_dag"),
+    ] {
+        let mut command = tradewind(home.path(), arguments);
+        command.env("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", database.sql_alchemy_conn());
+        assert_fails(&mut command, 1, &[word, "hint:"]);
+    }
+    assert_fails(&mut tradewind(home.path(), &["tasks", "explain", "d", "r", "--map-index", "1"]), 2, &["TASK_ID"]);
+}

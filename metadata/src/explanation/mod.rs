@@ -1,20 +1,22 @@
-//! Why a Dag run or a task instance waits: loads the facts that [`tradewind_model::explanation`] judges.
+//! Why a Dag run or a task instance waits, and why no run is made of a Dag: loads the facts that [`tradewind_model::explanation`] judges.
 //!
 //! The facts of the run are loaded as for the scheduling step, but not held. A fixed number of statements, whatever the
 //! run's size, all of one moment.
 
 mod options;
+mod schedule;
 mod surroundings;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use tradewind_model::dag::{Dag, DagSettings};
 use tradewind_model::explanation::{Explainer, Surroundings};
 use tradewind_model::scheduling::{PreviousRunFacts, RunView, TaskInstanceFacts, XComFacts};
 
 pub use options::Options;
+pub use schedule::schedule;
 
 use crate::run_facts::StoredRun;
 use crate::serialized_dag::Cache;
@@ -44,7 +46,7 @@ impl Situation {
     ) -> Result<Option<Self>> {
         let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let Some(run) = StoredRun::find(&mut snapshot, dag_id, run_id).await? else { return Ok(None) };
-        let now = Utc::now();
+        let now = Utc::now().trunc_subsecs(6);
         let stored = dag_of(&mut snapshot, dags, &run).await?;
         let was_never_serialized = stored.is_none();
         let dag = stored.map_or_else(|| nothing_of(dag_id), Ok)?;

@@ -150,7 +150,8 @@ fn backfill(around: &PgRow, run: &StoredRun) -> Result<Option<Backfill>> {
     }))
 }
 
-fn component(around: &PgRow, name: &str, threshold: TimeDelta, now: DateTime<Utc>) -> Result<Component> {
+/// Processes of one kind, by columns of their names.
+pub(super) fn component(around: &PgRow, name: &str, threshold: TimeDelta, now: DateTime<Utc>) -> Result<Component> {
     let live: Option<DateTime<Utc>> = around.try_get(format!("live_{name}").as_str())?;
     Ok(Component {
         is_alive: live.is_some_and(|live| live >= now - threshold),

@@ -1,4 +1,4 @@
-//! Why a Dag run or a task instance waits.
+//! Why a Dag run or a task instance waits, and why no run is made of a Dag.
 //!
 //! [`Explainer`] takes the facts of a run, as the scheduling step does, and the facts around it (limits, pools, queues,
 //! who lives), and gives every reason that keeps something from moving, or says that nothing does. A [`Reason`] is data;
@@ -7,6 +7,7 @@
 //! The judgement is the scheduler's own: of the scheduling step ([`crate::scheduling::Prospects`]), and of the critical
 //! section ([`crate::limits::Room::obstacles`]).
 
+mod dag;
 mod explainer;
 mod reason;
 mod run;
@@ -14,8 +15,9 @@ mod surroundings;
 mod task_instance;
 mod wording;
 
+pub use dag::{DagExplanation, Schedule};
 pub use explainer::{Explainer, Explanation, TaskInstanceExplanation, TaskInstances};
-pub use reason::{AwaitedTask, Reason, StateCount};
+pub use reason::{AwaitedAsset, AwaitedTask, Reason, StateCount};
 pub use surroundings::{
     Active, Attempt, Backfill, Component, DagFacts, Holder, Pool, Question, Queue, QueuedRun, Surroundings, Trigger,
 };

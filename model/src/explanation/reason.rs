@@ -24,6 +24,17 @@ pub struct AwaitedTask {
     pub states: Vec<StateCount>,
 }
 
+/// An asset that a Dag is scheduled by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AwaitedAsset {
+    /// Its name.
+    pub name: String,
+    /// Its URI.
+    pub uri: String,
+    /// Whether it was updated since the last run that its events made.
+    pub has_event: bool,
+}
+
 impl AwaitedTask {
     /// Whether some task instance has not ended.
     pub fn is_unfinished(&self) -> bool {
@@ -110,6 +121,35 @@ reasons! {
         running: i64,
         /// Queued runs of the backfill that come first.
         queued_before: i64,
+    }
+    /// The timetable does not want the next run yet.
+    NextRunAfter, "next_run_after" {
+        /// When it does.
+        until: DateTime<Utc>,
+    }
+    /// The timetable wants no more runs, or never does.
+    NoNextRun, "no_next_run" {
+        /// The schedule in words.
+        schedule: Option<String>,
+    }
+    /// As many runs of the Dag are queued or running as may run: no more are made.
+    DagMaxActiveRuns, "dag_max_active_runs" {
+        /// The Dag.
+        dag_id: String,
+        /// `max_active_runs`.
+        limit: i64,
+        /// Runs that are queued or running.
+        active: i64,
+    }
+    /// The Dag allows no runs of its schedule (`allowed_run_types`).
+    ScheduledRunsNotAllowed, "scheduled_runs_not_allowed" {
+        /// The Dag.
+        dag_id: String,
+    }
+    /// Assets that it is scheduled by have not been updated as it wants.
+    AssetsAwaited, "assets_awaited" {
+        /// All of them.
+        assets: Vec<AwaitedAsset>,
     }
     /// The run waits itself; its own reasons say why.
     RunQueued, "run_queued" {
@@ -397,6 +437,7 @@ impl Reason {
     pub fn until(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::RunAfter { until }
+            | Self::NextRunAfter { until }
             | Self::RetryPeriod { until, .. }
             | Self::ReschedulePeriod { until }
             | Self::Silent { until, .. } => Some(*until),

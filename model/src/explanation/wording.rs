@@ -24,6 +24,11 @@ impl Display for Reason {
             | Self::RunQueued { .. }
             | Self::RunEnded { .. }
             | Self::RunTimedOut { .. } => self.of_run(f),
+            Self::NextRunAfter { .. }
+            | Self::NoNextRun { .. }
+            | Self::DagMaxActiveRuns { .. }
+            | Self::ScheduledRunsNotAllowed { .. }
+            | Self::AssetsAwaited { .. } => self.of_schedule(f),
             Self::ReadyToExpand { .. }
             | Self::Ready { .. }
             | Self::EndsWithoutRunning { .. }
@@ -107,17 +112,43 @@ impl Reason {
         }
     }
 
+    fn of_schedule(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NextRunAfter { until } => write!(f, "the next run is not made before {}", Moment(*until)),
+            Self::NoNextRun { schedule } => match schedule {
+                Some(schedule) => write!(f, "the schedule ({schedule}) wants no more runs"),
+                None => f.write_str("the Dag has no schedule: runs are made by hand only"),
+            },
+            Self::DagMaxActiveRuns { dag_id, limit, active } => write!(
+                f,
+                "max_active_runs of Dag {dag_id:?} is {limit}, and {} queued or running: no more are made meanwhile",
+                are_plainly(active.unsigned_abs())
+            ),
+            Self::ScheduledRunsNotAllowed { dag_id } => {
+                write!(f, "Dag {dag_id:?} allows no runs of its schedule (allowed_run_types)")
+            }
+            Self::AssetsAwaited { assets } => {
+                f.write_str("assets that it is scheduled by have not been updated since the last run:")?;
+                for (place, asset) in assets.iter().enumerate() {
+                    let comma = if place > 0 { "," } else { "" };
+                    let seen = if asset.has_event { "updated" } else { "not updated" };
+                    write!(f, "{comma} {:?} ({seen})", asset.name)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn of_next_step(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReadyToExpand { count } => {
                 write!(f, "nothing keeps it: the next scheduling step makes {} of it", many(*count, "task instance"))
             }
-            Self::Ready { before: 0 } => f.write_str("nothing keeps it: it moves on at the next scheduling step"),
             Self::Ready { before } => write!(
                 f,
-                "nothing keeps it: it moves on at the next scheduling step, after {} that {} first",
-                many(*before, "scheduled task instance"),
-                if *before == 1 { "comes" } else { "come" }
+                "nothing keeps it: it moves on at the next scheduling step{}",
+                Before(*before, "scheduled task instance")
             ),
             Self::EndsWithoutRunning { state } => {
                 write!(f, "the next scheduling step sets it to {state} without running it")
@@ -189,9 +220,9 @@ impl Reason {
         match self {
             Self::Parallelism { limit, active, before } => write!(
                 f,
-                "[core] parallelism is {limit}: {} queued or running, {} first",
+                "[core] parallelism is {limit}: {} queued or running{}",
                 are_plainly(active.unsigned_abs()),
-                come(*before)
+                Before(*before, "scheduled task instance")
             ),
             Self::PoolMissing { pool } => write!(f, "there is no pool {pool:?}: make it, or change the task"),
             Self::PoolTooSmall { pool, slots, wanted } => write!(
@@ -209,7 +240,7 @@ impl Reason {
                 if !holders.is_empty() {
                     write!(f, "; held by {}", Holders(holders, slots - open))?;
                 }
-                write!(f, "; {} first", come(*before))
+                write!(f, "{}", Before(*before, "scheduled task instance"))
             }
             Self::MaxActiveTasks { dag_id, limit, active } => write!(
                 f,
@@ -237,11 +268,11 @@ impl Reason {
         match self {
             Self::WaitsForWorker { queue, since, before, workers, slots, running } => write!(
                 f,
-                "queued{} for a worker of queue {queue:?}: {} first; {} alive, {running} of {} taken",
+                "queued{} for a worker of queue {queue:?}: {} alive, {running} of {} taken{}",
                 Since(*since),
-                come_messages(*before),
                 many(workers.unsigned_abs(), "worker"),
-                many(slots.unsigned_abs(), "slot")
+                many(slots.unsigned_abs(), "slot"),
+                Before(*before, "message")
             ),
             Self::NoWorker { queue, since, last_heartbeat } => write!(
                 f,
@@ -337,14 +368,16 @@ fn are_plainly(count: u64) -> String {
     if count == 1 { "1 is".to_owned() } else { format!("{count} are") }
 }
 
-/// `3 scheduled task instances come`.
-fn come(before: u64) -> String {
-    format!("{} {}", many(before, "scheduled task instance"), if before == 1 { "comes" } else { "come" })
-}
+/// `; 3 messages come first`, where there are any.
+struct Before(u64, &'static str);
 
-/// `3 messages come`.
-fn come_messages(before: u64) -> String {
-    format!("{} {}", many(before, "message"), if before == 1 { "comes" } else { "come" })
+impl Display for Before {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            before => write!(f, "; {} {} first", many(before, self.1), if before == 1 { "comes" } else { "come" }),
+        }
+    }
 }
 
 /// A moment, to the second.

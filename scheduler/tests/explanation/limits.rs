@@ -115,3 +115,25 @@ async fn a_mapped_task_that_limits_itself_in_a_run_tells_so_once() {
     assert_eq!(parameters(&told.reasons[0]), json!({"task_id": "m", "limit": 1, "active": 1}));
     world.stop().await;
 }
+
+/// Ten thousand task instances that wait are told of in one entry.
+#[tokio::test]
+async fn a_large_run_has_a_short_explanation() {
+    let world = World::new().await;
+    let input = json!({"type": "dict-of-lists", "value": {"__type": "dict", "__var": {"x": vec![0; 10_000]}}});
+    let mapped = json!({
+        "_is_mapped": true, "expand_input": input, "partial_kwargs": {}, "_disallow_kwargs_override": false,
+        "_expand_input_attr": "expand_input",
+    });
+    world.add_dag(&DagBuilder::new("d").task("m", &["after"], mapped).task("after", &[], json!({}))).await;
+    world.trigger("d", "r").await;
+    by_hand(&world, "UPDATE dag_run SET state = 'running'").await;
+    by_hand(&world, "UPDATE dag SET max_active_tasks = 0").await;
+    by_hand(&world, "UPDATE task_instance SET state = 'scheduled' WHERE task_id = 'm'").await;
+    by_hand(&world, "UPDATE slot_pool SET slots = 0").await;
+    let told = explain(&world, "d", "r").await;
+    assert_eq!(told.total_entries, 2);
+    let mapped = told.task_instances.iter().find(|group| group.task_id == "m").expect("a group");
+    assert_eq!((mapped.count, codes(&mapped.reasons)), (10_000, vec!["pool_too_small", "max_active_tasks"]));
+    world.stop().await;
+}

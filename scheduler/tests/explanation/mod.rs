@@ -4,6 +4,7 @@ mod attempts;
 mod dependencies;
 mod limits;
 mod runs;
+mod schedules;
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `…/explain`: why a Dag run or a task instance waits.
+//! `…/explain`: why a Dag run or a task instance waits, and why no run is made of a Dag.
 
 use crate::api_v2::{dag_runs, task_instances};
 use crate::auth::{Resource, User};
@@ -8,14 +8,24 @@ use crate::state::App;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use tradewind_metadata::explanation::Situation;
-use tradewind_model::explanation::{Explanation, TaskInstanceExplanation};
+use tradewind_metadata::explanation::{self, Situation};
+use tradewind_model::explanation::{DagExplanation, Explanation, TaskInstanceExplanation};
 
 pub(super) fn routes() -> Router<App> {
     const RUN: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}";
     Router::new()
+        .route("/dags/{dag_id}/explain", get(dag))
         .route(&format!("{RUN}/explain"), get(run))
         .route(&format!("{RUN}/taskInstances/{{task_id}}/explain"), get(task_instance))
+}
+
+async fn dag(State(app): State<App>, user: User, Path(dag_id): Path<String>) -> ApiResult<Json<DagExplanation>> {
+    user.may_read(Resource::Dag)?;
+    let mut connection = app.pool.acquire().await?;
+    let schedule = explanation::schedule(&mut connection, &app.options.explanation, &dag_id).await;
+    let schedule = schedule.map_err(|error| ApiError::internal(&error))?;
+    let schedule = schedule.ok_or_else(|| ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")))?;
+    Ok(Json(schedule.explain()))
 }
 
 async fn run(
