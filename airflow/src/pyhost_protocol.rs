@@ -47,14 +47,20 @@ pub enum Order {
         /// The Dag file.
         file: String,
     },
+    /// To tie children to a pipe, whose two ends come with it: the reading one, the writing one. The kernel kills them when
+    /// nobody holds the writing end any more, that is when both this host and whoever started it are dead.
+    Tie,
 }
 
 impl Order {
-    /// How many descriptors come with a fork.
+    /// How many descriptors come with a fork; with other orders come fewer.
     pub const DESCRIPTORS: usize = 4;
 
     /// Reads a message; `None` when it is no order.
     pub fn parse(text: &str) -> Option<Self> {
+        if text == "tie" {
+            return Some(Self::Tie);
+        }
         match text.split_once(' ')? {
             ("fork", rest) => {
                 let (id, kind) = rest.split_once(' ')?;
@@ -71,6 +77,7 @@ impl fmt::Display for Order {
         match self {
             Self::Fork { id, kind } => write!(f, "fork {id} {}", kind.as_str()),
             Self::Preload { file } => write!(f, "preload {file}"),
+            Self::Tie => f.write_str("tie"),
         }
     }
 }
@@ -165,6 +172,7 @@ mod tests {
             Order::Fork { id: 7, kind: ChildKind::Task },
             Order::Fork { id: 8, kind: ChildKind::DagFile },
             Order::Preload { file: "/dags/with a blank.py".to_owned() },
+            Order::Tie,
         ];
         for order in orders {
             assert_eq!(Order::parse(&order.to_string()), Some(order));

@@ -1,5 +1,6 @@
 """What must be Python: import Airflow once, fork children that run its own entry points."""
 
+import fcntl
 import gc
 import importlib
 import os
@@ -86,8 +87,30 @@ def _main(kind):
     return processor._parse_file_entrypoint
 
 
-def fork(kind, requests, stdout, stderr, logs, private):
-    """Fork a child of the kind on the four descriptors; it loses the `private` ones of this process."""
+def _tie(pipe):
+    """Have the kernel kill this process group when nobody holds the other end of the pipe any more.
+
+    Then the supervisor is dead and so is the host that would end its children for it: the scheduler will give the work to
+    another attempt, and this one must not go on beside it.
+    """
+    # Opened anew, because whom to signal belongs to an open file, which forked processes share.
+    own = os.open(f"/proc/self/fd/{pipe}", os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpid())
+    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    os.close(pipe)
+    try:
+        if not os.read(own, 1):
+            os._exit(124)
+    except BlockingIOError:
+        pass
+
+
+def fork(kind, requests, stdout, stderr, logs, private, tie):
+    """Fork a child of the kind on the four descriptors; it loses the `private` ones of this process.
+
+    Its life is tied to a pipe, when `tie` is the reading end of one.
+    """
     pid = os.fork()
     if pid:
         return pid
@@ -95,6 +118,8 @@ def fork(kind, requests, stdout, stderr, logs, private):
         os.setpgid(0, 0)
         for descriptor in private:
             os.close(descriptor)
+        if tie is not None:
+            _tie(tie)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         channel = socket.socket(fileno=requests)
 

@@ -33,6 +33,8 @@ pub(crate) struct Host<'py> {
     children_ended: SignalFd,
     module: Bound<'py, PyModule>,
     children: BTreeSet<i32>,
+    /// The pipe that children are tied to: the reading end, the writing end.
+    tie: Option<[OwnedFd; 2]>,
 }
 
 enum Received {
@@ -49,7 +51,7 @@ impl<'py> Host<'py> {
         signals.add(Signal::SIGCHLD);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None)?;
         let children_ended = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { control, children_ended, module, children: BTreeSet::new() })
+        Ok(Self { control, children_ended, module, children: BTreeSet::new(), tie: None })
     }
 
     /// Imports Airflow, says so, and serves requests until the control socket closes.
@@ -63,6 +65,8 @@ impl<'py> Host<'py> {
             match self.receive()? {
                 Some(Received::Order(Order::Fork { id, kind }, descriptors)) => self.fork(id, kind, &descriptors)?,
                 Some(Received::Order(Order::Preload { file }, _)) => self.preload_modules_of(&file)?,
+                // A tie without its two descriptors ties nothing.
+                Some(Received::Order(Order::Tie, descriptors)) => self.tie = descriptors.try_into().ok(),
                 Some(Received::Nonsense) | None => {}
                 Some(Received::Closed) => return self.end_children(),
             }
@@ -113,10 +117,14 @@ impl<'py> Host<'py> {
             return self.report(&Report::Refused { id, reason });
         };
         let [requests, stdout, stderr, logs] = [requests, stdout, stderr, logs].map(AsRawFd::as_raw_fd);
-        let private = [self.control.as_raw_fd(), self.children_ended.as_raw_fd()];
+        let mut private = vec![self.control.as_raw_fd(), self.children_ended.as_raw_fd()];
+        let tie = self.tie.as_ref().map(|[read, write]| {
+            private.push(write.as_raw_fd());
+            read.as_raw_fd()
+        });
         let forked = self
             .module
-            .call_method1("fork", (kind.as_str(), requests, stdout, stderr, logs, private))
+            .call_method1("fork", (kind.as_str(), requests, stdout, stderr, logs, private, tie))
             .and_then(|pid| pid.extract::<i32>());
         match forked {
             Ok(pid) => {

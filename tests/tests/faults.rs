@@ -66,6 +66,26 @@ async fn the_attempt_of_a_killed_worker_is_retried_by_the_next() {
     standalone.end(Signal::SIGTERM);
 }
 
+/// Nobody is left who would end the task for its worker; only the kernel knows of both.
+#[tokio::test]
+async fn no_task_outlives_both_its_worker_and_the_process_that_forked_it() {
+    let holding = Holding::new().await;
+    let standalone = holding.deployment.start().await;
+    let rest = standalone.log_in().await;
+    let first = holding.trigger(&rest, "abandoned").await;
+    let pyhost = parent(first);
+    let worker = parent(pyhost);
+    send(pyhost, Signal::SIGKILL);
+    end_of(pyhost).await;
+    assert!(is_running(first));
+    send(worker, Signal::SIGKILL);
+    end_of(first).await;
+    holding.pid("abandoned", 2).await;
+    holding.release("abandoned");
+    assert_eq!(rest.final_state(DAG_ID, "abandoned").await, "success");
+    standalone.end(Signal::SIGTERM);
+}
+
 #[tokio::test]
 async fn what_an_interrupt_stops_goes_on_after_the_next_start() {
     let holding = Holding::new().await;

@@ -4,14 +4,16 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, pending};
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
 use tokio::net::UnixStream;
 use tokio::process;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
@@ -81,8 +83,13 @@ struct Host {
     hostname: String,
 }
 
+/// A pipe that children of every pyhost of this process are tied to: the reading end, the writing end. While this process
+/// lives it holds the writing end, so that children outlive a pyhost that dies, but not both.
+type Tie = Arc<[OwnedFd; 2]>;
+
 pub(super) struct Keeper {
     options: Options,
+    tie: Tie,
     commands: mpsc::Receiver<Command>,
     children_ended: SignalStream,
     host: State,
@@ -113,10 +120,14 @@ impl Keeper {
             .map_err(|error| PyHostError::System { action: "becoming a subreaper", source: error.into() })?;
         let children_ended = signal(SignalKind::child())
             .map_err(|source| PyHostError::System { action: "watching for ended children", source })?;
-        let host = Host::start(&options).await?;
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)
+            .map_err(|error| PyHostError::System { action: "making a pipe", source: error.into() })?;
+        let tie = Arc::new([read, write]);
+        let host = Host::start(&options, &tie).await?;
         let hostname = host.hostname.clone();
         let mut keeper = Self {
             options,
+            tie,
             commands,
             children_ended,
             host: State::Running(Box::new(host)),
@@ -346,10 +357,10 @@ impl Keeper {
     }
 
     fn start_after(&mut self, pause: Duration) {
-        let options = self.options.clone();
+        let (options, tie) = (self.options.clone(), Arc::clone(&self.tie));
         self.host = State::Starting(Box::pin(async move {
             sleep(pause).await;
-            Host::start(&options).await
+            Host::start(&options, &tie).await
         }));
     }
 
@@ -443,7 +454,7 @@ impl Sockets {
 }
 
 impl Host {
-    async fn start(options: &Options) -> Result<Self, PyHostError> {
+    async fn start(options: &Options, tie: &Tie) -> Result<Self, PyHostError> {
         let system = |action| move |source| PyHostError::System { action, source };
         let (control, theirs) = Control::pair().map_err(system("making a control socket"))?;
         let own_stderr = io::stderr();
@@ -460,6 +471,8 @@ impl Host {
             .spawn()
             .map_err(system("starting tradewind-pyhost"))?;
         let mut unready = Unready(Some(process));
+        // When it fails, pyhost is dead, which the next read says better.
+        let _ = control.send(&Order::Tie, &tie[..]).await;
         match timeout(START_TIMEOUT, control.receive()).await {
             Ok(Ok(Some(Report::Ready { python, airflow, threads, hostname }))) => {
                 let process = unready.take()?;
