@@ -39,6 +39,11 @@ use crate::resources::Resources;
 /// heartbeats and decides itself.
 const WRITE_PATIENCE: Duration = Duration::from_secs(300);
 
+/// How often the start of an attempt is reported while the database is away, and the first pause in between, which doubles.
+/// The claim has no further heartbeat before the start is accepted.
+const START_TRIES: usize = 6;
+const START_PAUSE: Duration = Duration::from_millis(100);
+
 /// How long to wait for the channels of a task that was told to end.
 const PATIENCE_AFTER_TERMINATION: Duration = Duration::from_secs(1);
 
@@ -135,10 +140,30 @@ async fn start(
         pid: process.pid(),
         start_date: claim.start_date.unwrap_or_else(Utc::now),
     };
-    let mut connection = resources.database.pool().acquire().await?;
-    let context = attempt::start(&mut connection, &start).await?;
+    let context = report_start(resources, &start).await?;
     let (heartbeat, verdict) = resources.heartbeats.keep(claim.id, process.pid());
     Ok((context, heartbeat, verdict))
+}
+
+/// The same start may be reported twice: when the database broke off, it may have been accepted.
+async fn report_start(resources: &Resources, start: &Start) -> Result<TiRunContext, AttemptError> {
+    let mut pause = START_PAUSE;
+    for _ in 1..START_TRIES {
+        match try_report_start(resources, start).await {
+            Err(error @ AttemptError::Metadata(_)) => {
+                tracing::warn!(%error, ti_id = %start.id, "the start of the attempt will be reported again");
+            }
+            outcome => return outcome,
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+    try_report_start(resources, start).await
+}
+
+async fn try_report_start(resources: &Resources, start: &Start) -> Result<TiRunContext, AttemptError> {
+    let mut connection = resources.database.pool().acquire().await?;
+    attempt::start(&mut connection, start).await
 }
 
 fn startup_details(
