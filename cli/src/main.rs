@@ -21,7 +21,7 @@ use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 use tradewind_airflow::config::{AIRFLOW_VERSION, Config};
 
-use arguments::{Arguments, Command, ConfigCommand, DagsCommand, DbCommand, TasksCommand};
+use arguments::{Arguments, Command, Component, ConfigCommand, DagsCommand, DbCommand, TasksCommand};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -64,7 +64,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Component(component) => {
             let config = Config::load()?;
             logging::start(&config)?;
-            Runtime::new()?.block_on(component::run(component, config, arguments.with_parent))?;
+            // The scheduler does one thing after another: more threads would cost it memory and time.
+            let runtime = if matches!(component, Component::Scheduler) { small_runtime()? } else { Runtime::new()? };
+            runtime.block_on(component::run(component, config, arguments.with_parent))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection, Row, query, query_as};
 use tradewind_model::state::TaskInstanceState;
 use uuid::Uuid;
 
-use crate::task_instance::{Transition, transition};
+use crate::task_instance::{Transition, transition_silently};
 use crate::{Result, notify};
 
 /// A message for a worker: run this task instance.
@@ -131,7 +131,8 @@ pub async fn claim(
         let resumes: bool = row.try_get("resumes")?;
         transitions.push(if resumes { start } else { start.with("start_date", json!(now)) });
     }
-    let changed = transition(connection, &transitions).await?;
+    // That an attempt runs lets nothing else go on.
+    let changed = transition_silently(connection, &transitions).await?;
     if changed.is_empty() {
         return Ok(Vec::new());
     }

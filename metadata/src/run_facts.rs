@@ -38,10 +38,10 @@ pub struct StoredRun {
     pub run_after: DateTime<Utc>,
     /// The bundle version that it is pinned to.
     pub bundle_version: Option<String>,
-    /// The version of the Dag that it was made with.
-    pub created_dag_version_id: Option<Uuid>,
-    /// The newest version of the Dag.
-    pub latest_dag_version_id: Option<Uuid>,
+    /// The version of the Dag that it was made with, and the hash of its document, where there is one.
+    created: Option<(Uuid, Option<String>)>,
+    /// The same of the newest version.
+    latest: Option<(Uuid, Option<String>)>,
     /// Its OpenTelemetry context.
     pub context_carrier: Option<Value>,
     /// The backfill that it belongs to.
@@ -53,11 +53,16 @@ pub struct StoredRun {
 }
 
 impl StoredRun {
-    /// Takes hold of a running run for the transaction; `None` when it is not running or another scheduler holds it.
-    pub async fn take(connection: &mut PgConnection, id: i32) -> Result<Option<Self>> {
-        let statement =
-            run_where!(" WHERE dag_run.id = $1 AND dag_run.state = 'running' FOR NO KEY UPDATE OF dag_run SKIP LOCKED");
-        let row = query(statement).bind(id).fetch_optional(connection).await?;
+    /// Takes hold of a running run for the transaction; `None` when it is not running, another scheduler holds it, or one
+    /// has decided on it since.
+    pub async fn take(connection: &mut PgConnection, id: i32, since: Option<DateTime<Utc>>) -> Result<Option<Self>> {
+        let statement = run_where!(
+            " WHERE dag_run.id = $1 AND dag_run.state = 'running' \
+             AND ($2::timestamptz IS NULL OR dag_run.last_scheduling_decision IS NULL \
+                 OR dag_run.last_scheduling_decision < $2) \
+             FOR NO KEY UPDATE OF dag_run SKIP LOCKED"
+        );
+        let row = query(statement).bind(id).bind(since).fetch_optional(connection).await?;
         row.map(|row| Self::read(&row)).transpose()
     }
 
@@ -82,8 +87,8 @@ impl StoredRun {
             dag_id: row.try_get("dag_id")?,
             facts,
             bundle_version: row.try_get("bundle_version")?,
-            created_dag_version_id: row.try_get("created_dag_version_id")?,
-            latest_dag_version_id: row.try_get("latest_dag_version_id")?,
+            created: version(row, "created_dag_version_id", "created_dag_hash")?,
+            latest: version(row, "latest_dag_version_id", "latest_dag_hash")?,
             context_carrier: row.try_get("context_carrier")?,
             backfill_id: row.try_get("backfill_id")?,
             run_after: row.try_get("run_after")?,
@@ -97,14 +102,15 @@ impl StoredRun {
         self.is_paused || self.is_stale
     }
 
-    /// The version of the Dag that the run is scheduled by: the one it was made with when it is pinned to a bundle
-    /// version, the newest otherwise.
-    pub fn dag_version_id(&self) -> Option<Uuid> {
-        if self.bundle_version.is_some() {
-            self.created_dag_version_id.or(self.latest_dag_version_id)
+    /// The version of the Dag that the run is scheduled by, with the hash of its document: the one it was made with when it
+    /// is pinned to a bundle version, the newest otherwise.
+    pub fn dag_version(&self) -> Option<(Uuid, Option<&str>)> {
+        let version = if self.bundle_version.is_some() {
+            self.created.as_ref().or(self.latest.as_ref())
         } else {
-            self.latest_dag_version_id
-        }
+            self.latest.as_ref()
+        };
+        version.map(|(id, hash)| (*id, hash.as_deref()))
     }
 
     /// The run as its task instances name it.
@@ -204,6 +210,12 @@ impl StoredRun {
         };
         Ok(Some(PreviousRunFacts { run_id, logical_date: row.try_get("logical_date")?, tasks, seen_before }))
     }
+}
+
+fn version(row: &PgRow, id: &str, hash: &str) -> Result<Option<(Uuid, Option<String>)>> {
+    let id: Option<Uuid> = row.try_get(id)?;
+    let hash: Option<String> = row.try_get(hash)?;
+    Ok(id.map(|id| (id, hash)))
 }
 
 fn task_instance(row: &PgRow) -> Result<TaskInstanceFacts> {

@@ -42,10 +42,23 @@ impl Cache {
             .bind(dag_version_id)
             .fetch_optional(&mut *connection)
             .await?;
-        let (hash,) = hash.ok_or_else(|| {
+        self.version_of_hash(connection, dag_version_id, hash.as_ref().map(|(hash,)| hash.as_str())).await
+    }
+
+    /// The same for who knows the hash of the version's document, none when there is no document.
+    ///
+    /// # Errors
+    /// As [`version`](Self::version).
+    pub async fn version_of_hash(
+        &self,
+        connection: &mut PgConnection,
+        dag_version_id: Uuid,
+        hash: Option<&str>,
+    ) -> Result<Arc<Dag>> {
+        let hash = hash.ok_or_else(|| {
             MetadataError::NotFound(format!("version {dag_version_id} of a Dag is not in the table serialized_dag"))
         })?;
-        self.load(connection, dag_version_id, hash).await
+        self.load(connection, dag_version_id, hash.to_owned()).await
     }
 
     /// The latest version of a Dag; `None` when it was never serialized.

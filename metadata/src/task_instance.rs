@@ -16,6 +16,9 @@ use crate::{MetadataError, Result, notify};
 /// minutes for thousands.
 const PLANNED_ANEW: usize = 32;
 
+/// Transitions written by one statement, so that thousands take no more memory than these.
+const BATCH: usize = 1_000;
+
 /// A change of state that happens only if the task instance is still in one of the states it may leave.
 #[derive(Debug, Clone)]
 pub struct Transition {
@@ -70,6 +73,22 @@ pub async fn transition_silently(connection: &mut PgConnection, transitions: &[T
         return Ok(Vec::new());
     }
     check_edges(transitions)?;
+    // In the order of their ids over all batches, so that two of these never wait for each other in a circle.
+    let mut ordered: Vec<&Transition> = transitions.iter().collect();
+    ordered.sort_unstable_by_key(|wanted| wanted.id);
+    let is_planned_anew = transitions.len() >= PLANNED_ANEW;
+    let mut changed = Vec::with_capacity(transitions.len());
+    for batch in ordered.chunks(BATCH) {
+        changed.extend(write(connection, batch, is_planned_anew).await?);
+    }
+    Ok(changed)
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    transitions: &[&Transition],
+    is_planned_anew: bool,
+) -> Result<Vec<Changed>> {
     let (ids, (sources, (targets, patches))): (Vec<_>, (Vec<_>, (Vec<_>, Vec<_>))) = transitions
         .iter()
         .map(|wanted| {
@@ -84,7 +103,7 @@ pub async fn transition_silently(connection: &mut PgConnection, transitions: &[T
         .bind(sources)
         .bind(targets)
         .bind(patches)
-        .persistent(transitions.len() < PLANNED_ANEW)
+        .persistent(!is_planned_anew)
         .fetch_all(connection)
         .await?;
     rows.iter().map(|row| Ok(Changed { id: row.try_get("id")?, dag_run_id: row.try_get("dag_run_id")? })).collect()

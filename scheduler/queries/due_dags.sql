@@ -13,4 +13,4 @@ WHERE NOT is_paused
   AND next_dagrun_create_after <= $1
 ORDER BY next_dagrun_create_after
 LIMIT $2
-FOR UPDATE OF dag SKIP LOCKED
+FOR NO KEY UPDATE OF dag SKIP LOCKED

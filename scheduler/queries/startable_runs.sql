@@ -1,5 +1,5 @@
 -- Queued runs that `max_active_runs` (of the Dag or of the backfill) has room for, the longest waiting first, as many
--- per Dag as fit.
+-- per Dag as fit. One that another scheduler holds is passed over: who holds a Dag waits for no run.
 WITH running AS (
     SELECT dag_id, backfill_id, count(*) AS runs
     FROM dag_run
@@ -26,7 +26,9 @@ waiting AS (
       AND dag_run.run_after <= $1
       AND NOT coalesce(backfill.is_paused, false)
 )
-SELECT id
+SELECT dag_run.id
 FROM waiting
-WHERE place <= room
-ORDER BY sort_ordinal NULLS FIRST, run_after, id
+JOIN dag_run ON dag_run.id = waiting.id
+WHERE waiting.place <= waiting.room
+ORDER BY waiting.sort_ordinal NULLS FIRST, waiting.run_after, waiting.id
+FOR NO KEY UPDATE OF dag_run SKIP LOCKED

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tradewind_metadata::notify;
 
-/// Runs told of at most between two looks; with more, everything is looked at instead.
+/// Runs, or Dags, told of at most between two looks; with more, everything is looked at instead.
 const CAPACITY: usize = 10_000;
 
 /// News from other processes, gathered until the scheduler looks.
@@ -22,10 +22,10 @@ pub(crate) struct News {
 /// What has been told since the last look.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    /// Runs that changed.
-    pub(crate) runs: BTreeSet<i32>,
-    /// Some Dag changed, was paused or un-paused.
-    pub(crate) dags: bool,
+    /// Runs that changed, and when that was told of last.
+    pub(crate) runs: BTreeMap<i32, DateTime<Utc>>,
+    /// Dags that changed, were paused or un-paused.
+    pub(crate) dags: BTreeSet<String>,
     /// Something may have been missed: look at everything.
     pub(crate) everything: bool,
 }
@@ -34,6 +34,11 @@ impl News {
     /// Waits until there is news.
     pub(crate) async fn arrived(&self) {
         self.arrived.notified().await;
+    }
+
+    /// Makes as if there were news: something is left to do.
+    pub(crate) fn remind(&self) {
+        self.arrived.notify_one();
     }
 
     /// Takes what has been gathered.
@@ -45,9 +50,11 @@ impl News {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
         match (channel, payload.parse()) {
             (notify::DAG_RUN, Ok(run)) if gathered.runs.len() < CAPACITY => {
-                gathered.runs.insert(run);
+                gathered.runs.insert(run, Utc::now());
             }
-            (notify::DAG, _) => gathered.dags = true,
+            (notify::DAG, _) if gathered.dags.len() < CAPACITY => {
+                gathered.dags.insert(payload.to_owned());
+            }
             _ => gathered.everything = true,
         }
         drop(gathered);
@@ -80,6 +87,39 @@ impl News {
     }
 }
 
+/// What the next turn has to do. What a turn that fails did not get to stays for the one after.
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    /// Runs to look at. One that was told of need not be looked at when another scheduler has decided on it since then;
+    /// the others are looked at in any case.
+    pub(crate) runs: BTreeMap<i32, Option<DateTime<Utc>>>,
+    /// Dags whose running runs have to be looked at.
+    pub(crate) dags: BTreeSet<String>,
+    /// Runs may have to be made.
+    pub(crate) create: bool,
+    /// Look at everything.
+    pub(crate) everything: bool,
+    /// Task instances may have become ready, or slots free.
+    pub(crate) dispatch: bool,
+}
+
+impl Agenda {
+    /// Adds what has been told.
+    pub(crate) fn add(&mut self, gathered: Gathered) {
+        for (run, heard) in gathered.runs {
+            self.runs.entry(run).and_modify(|since| *since = since.map(|_| heard)).or_insert(Some(heard));
+        }
+        self.create |= !gathered.dags.is_empty();
+        self.dags.extend(gathered.dags);
+        self.everything |= gathered.everything;
+    }
+
+    /// Adds runs to look at in any case.
+    pub(crate) fn add_runs(&mut self, runs: impl IntoIterator<Item = i32>) {
+        self.runs.extend(runs.into_iter().map(|run| (run, None)));
+    }
+}
+
 /// Runs that time alone may move on: retries, reschedules, time-outs.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
@@ -104,6 +144,13 @@ impl Alarms {
         }
     }
 
+    /// Sets the alarm of a run unless it rings earlier anyway.
+    pub(crate) fn set_by(&mut self, run: i32, at: DateTime<Utc>) {
+        if self.by_run.get(&run).is_none_or(|known| at < *known) {
+            self.set(run, Some(at));
+        }
+    }
+
     /// When the first alarm rings.
     pub(crate) fn next(&self) -> Option<DateTime<Utc>> {
         self.by_time.keys().next().copied()
@@ -122,10 +169,38 @@ impl Alarms {
     }
 }
 
+/// How long a run rests after a look at it, in multiples of what the look took.
+const REST: i32 = 2;
+
+/// A look that took no longer needs no rest.
+const QUICK: TimeDelta = TimeDelta::milliseconds(20);
+
+/// Runs that are left alone for a while, because the last look at them took long: thousands of task instances are read
+/// for it. What ends meanwhile is looked at together, so that one large run never takes all the time of the scheduler.
+/// Free slots are given away at once all the same.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    until: BTreeMap<i32, DateTime<Utc>>,
+}
+
+impl Rest {
+    /// Notes what a look at a run took.
+    pub(crate) fn after(&mut self, run: i32, began: DateTime<Utc>, ended: DateTime<Utc>) {
+        let took = ended - began;
+        if took > QUICK {
+            self.until.insert(run, ended + took * REST);
+        }
+    }
+
+    /// Until when a run rests still.
+    pub(crate) fn of(&mut self, run: i32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.until.retain(|_, until| *until > now);
+        self.until.get(&run).copied()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
 
     #[test]
@@ -138,10 +213,37 @@ mod tests {
         alarms.set(1, Some(at(9)));
         alarms.set(3, Some(at(1)));
         alarms.set(3, None);
+        alarms.set_by(1, at(12));
         assert_eq!(alarms.next(), Some(at(5)));
         assert_eq!(alarms.take_due(at(8)), BTreeSet::from([2]));
         assert_eq!(alarms.take_due(at(9)), BTreeSet::from([1]));
         assert_eq!((alarms.next(), alarms.take_due(at(99))), (None, BTreeSet::new()));
+    }
+
+    #[test]
+    fn a_run_rests_in_proportion_to_what_it_costs() {
+        let now = Utc::now();
+        let at = |milliseconds| now + TimeDelta::milliseconds(milliseconds);
+        let mut rest = Rest::default();
+        rest.after(1, now, at(10));
+        rest.after(2, now, at(50));
+        assert_eq!((rest.of(1, at(10)), rest.of(2, at(50))), (None, Some(at(150))));
+        assert_eq!((rest.of(2, at(150)), rest.until.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_run_that_must_be_looked_at_in_any_case_stays_so() {
+        let mut agenda = Agenda::default();
+        let heard = |run| Gathered { runs: BTreeMap::from([(run, Utc::now())]), ..Gathered::default() };
+        agenda.add_runs([1]);
+        agenda.add(heard(1));
+        assert_eq!(agenda.runs.get(&1), Some(&None));
+        agenda.add(heard(2));
+        let before = agenda.runs[&2];
+        agenda.add(heard(2));
+        assert!(before.is_some() && agenda.runs[&2] > before, "what was told last counts");
+        agenda.add_runs([2]);
+        assert_eq!(agenda.runs.get(&2), Some(&None));
     }
 
     #[test]
@@ -150,7 +252,7 @@ mod tests {
         news.add(notify::DAG_RUN, "7");
         news.add(notify::DAG, "some_dag");
         let gathered = news.take();
-        assert_eq!((gathered.runs, gathered.dags, gathered.everything), (BTreeSet::from([7]), true, false));
+        assert!(gathered.runs.keys().eq(&[7]) && gathered.dags.iter().eq(["some_dag"]) && !gathered.everything);
         news.add(notify::DAG_RUN, "seven");
         assert!(news.take().everything);
     }

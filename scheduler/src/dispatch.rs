@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use metrics::{counter, gauge};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row, query, query_scalar};
 use tradewind_metadata::queue::{self, Message};
@@ -21,15 +21,16 @@ const CRITICAL_SECTION: i64 = 2;
 const PAGE: usize = 2_048;
 
 /// Postgres cannot know how many task instances have just been scheduled, takes them for a handful, and would then run
-/// through the Dag runs anew for each. Its other ways of joining are never much slower here.
-const LOCK_WITHOUT_NESTED_LOOPS: &str = "SELECT pg_advisory_xact_lock($1), set_config('enable_nestloop', 'off', true)";
+/// through the Dag runs anew for each. Its other ways of joining are never much slower there. (Elsewhere they are: finding
+/// one task instance by its id without a nested loop means to read them all.)
+const JOIN_WITHOUT_NESTED_LOOPS: &str = "SET LOCAL enable_nestloop = off";
+const JOIN_AS_USUAL: &str = "SET LOCAL enable_nestloop = on";
 
 /// Queues what there is room for.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     pub(crate) database: Database,
     pub(crate) dags: serialized_dag::Cache,
-    pub(crate) job_id: i32,
     pub(crate) parallelism: i64,
 }
 
@@ -53,14 +54,13 @@ impl Dispatcher {
     /// Moves a page of task instances from `scheduled` to `queued` and writes their messages, in one transaction. Returns
     /// whether another page may find room.
     pub(crate) async fn dispatch(&self, now: DateTime<Utc>) -> Result<bool> {
-        let mut transaction = self.database.pool().begin().await?;
-        let any: bool = query_scalar("SELECT EXISTS (SELECT FROM task_instance WHERE state = 'scheduled')")
-            .fetch_one(&mut *transaction)
-            .await?;
+        let any: bool =
+            query_scalar(include_str!("../queries/any_scheduled.sql")).fetch_one(self.database.pool()).await?;
         if !any {
             return Ok(false);
         }
-        query(LOCK_WITHOUT_NESTED_LOOPS).bind(CRITICAL_SECTION).execute(&mut *transaction).await?;
+        let mut transaction = self.database.pool().begin().await?;
+        query("SELECT pg_advisory_xact_lock($1)").bind(CRITICAL_SECTION).execute(&mut *transaction).await?;
         let mut room = self.room(&mut transaction).await?;
         let Choice { chosen, may_go_on } = self.choose(&mut transaction, &mut room).await?;
         let transitions: Vec<Transition> = chosen
@@ -72,7 +72,8 @@ impl Dispatcher {
                     Some(TaskInstanceState::Queued),
                 )
                 .with("queued_dttm", json!(now))
-                .with("queued_by_job_id", self.job_id)
+                // Official schedulers reset what a scheduler has queued that died since, for their tasks die with it.
+                .with("queued_by_job_id", Value::Null)
             })
             .collect();
         let changed: HashSet<_> =
@@ -94,10 +95,8 @@ impl Dispatcher {
 
     /// What is left of `parallelism` and of the pools in demand, whose rows are held from here on.
     async fn room(&self, connection: &mut PgConnection) -> Result<Room> {
-        let pools = query(include_str!("../queries/lock_pools.sql")).fetch_all(&mut *connection).await?;
-        let active: i64 = query_scalar("SELECT count(*) FROM task_instance WHERE state IN ('queued', 'running')")
-            .fetch_one(connection)
-            .await?;
+        let pools = query(include_str!("../queries/lock_pools.sql")).fetch_all(connection).await?;
+        let active: i64 = pools.first().map_or(Ok(0), |row| row.try_get("all_active"))?;
         let mut room = Room { parallelism: self.parallelism - active, ..Room::default() };
         for row in &pools {
             let (pool, open): (String, i64) = (row.try_get("pool")?, row.try_get("open")?);
@@ -111,6 +110,9 @@ impl Dispatcher {
     /// on a page finds room because of limits of its tasks, they are left out of the next, so that they never stand in
     /// front of others.
     async fn choose(&self, connection: &mut PgConnection, room: &mut Room) -> Result<Choice> {
+        if room.parallelism < 1 || room.pools.values().all(|open| *open < 1) {
+            return Ok(Choice { chosen: Vec::new(), may_go_on: false });
+        }
         let mut starved: HashSet<(i32, String)> = HashSet::new();
         loop {
             let page = page(connection, room, &starved).await?;
@@ -177,15 +179,16 @@ async fn page(
     let (pools, open): (Vec<&str>, Vec<i64>) =
         room.pools.iter().filter(|(_, open)| **open > 0).map(|(pool, open)| (pool.as_str(), *open)).unzip();
     let (runs, tasks): (Vec<i32>, Vec<&str>) = starved.iter().map(|(run, task)| (*run, task.as_str())).unzip();
+    query(JOIN_WITHOUT_NESTED_LOOPS).execute(&mut *connection).await?;
     let rows = query(include_str!("../queries/candidates.sql"))
         .bind(pools)
         .bind(open)
         .bind(runs)
         .bind(tasks)
         .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
-        .persistent(false)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
+    query(JOIN_AS_USUAL).execute(connection).await?;
     rows.iter()
         .map(|row| {
             let run: i32 = row.try_get("dag_run_id")?;

@@ -14,10 +14,9 @@ mod run_scheduling;
 mod run_start;
 mod statistics;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{counter, histogram};
 use sqlx::query_scalar;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -25,17 +24,29 @@ use tokio_util::sync::CancellationToken;
 use tradewind_metadata::job::{Job, JobType};
 use tradewind_metadata::{Database, MetadataError, Result, deadline, notify, serialized_dag};
 
-use agenda::{Alarms, News};
+use agenda::{Agenda, Alarms, News, Rest};
 use dispatch::Dispatcher;
 pub use options::{Options, Timeouts};
 use reaper::Reaper;
-use run_scheduling::RunScheduler;
+use run_scheduling::{Looked, RunScheduler};
 
 /// Attempts at a transaction that a deadlock or a serialisation failure broke.
 const TRIES: usize = 5;
 
 /// Missed deadlines handled in one transaction.
 const DEADLINES: i64 = 100;
+/// A running run on which nobody has decided for so long is looked at, whatever is known of it.
+const UNDECIDED_FOR: TimeDelta = TimeDelta::minutes(2);
+
+/// How much the clocks of those who write to the database may differ before the sweep overlooks a change until
+/// [`UNDECIDED_FOR`] is over.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(10);
+
+/// When to look again at a Dag that is due, but held by another scheduler.
+const PAUSE_FOR_HELD_DAGS: TimeDelta = TimeDelta::milliseconds(100);
+
+/// A scheduler that has missed so many heartbeats is dead, and its runs are looked at by the others.
+const DEAD_AFTER_HEARTBEATS: u32 = 3;
 
 /// A scheduler; any number may run on one database.
 #[derive(Debug)]
@@ -47,7 +58,9 @@ pub struct Scheduler {
     runs: RunScheduler,
     dispatcher: Dispatcher,
     reaper: Reaper,
+    agenda: Agenda,
     alarms: Alarms,
+    rest: Rest,
     next_due: Option<DateTime<Utc>>,
     next_deadline: Option<DateTime<Utc>>,
     statistics_settled: bool,
@@ -68,13 +81,10 @@ impl Scheduler {
             dags: dags.clone(),
             job_id: job.id,
             max_retry_delay: options.max_retry_delay,
+            poll_interval: TimeDelta::from_std(options.poll_interval).unwrap_or(UNDECIDED_FOR),
         };
-        let dispatcher = Dispatcher {
-            database: database.clone(),
-            dags: dags.clone(),
-            job_id: job.id,
-            parallelism: options.parallelism,
-        };
+        let dispatcher =
+            Dispatcher { database: database.clone(), dags: dags.clone(), parallelism: options.parallelism };
         let reaper = Reaper::new(database.clone(), dags.clone(), job.id, options.clone());
         Ok(Self {
             database,
@@ -84,7 +94,9 @@ impl Scheduler {
             runs,
             dispatcher,
             reaper,
+            agenda: Agenda::default(),
             alarms: Alarms::default(),
+            rest: Rest::default(),
             next_due: None,
             next_deadline: None,
             statistics_settled: false,
@@ -105,6 +117,8 @@ impl Scheduler {
             self.options.heartbeat_interval,
             shutdown.clone(),
         ));
+        let statistics =
+            tokio::spawn(statistics::keep_fresh(self.database.clone(), self.options.poll_interval, shutdown.clone()));
         let mut sweep = interval(self.options.poll_interval);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -120,10 +134,12 @@ impl Scheduler {
             if let Err(error) = self.turn(&news, everything).await {
                 tracing::error!(%error, "a turn of the scheduler failed; it will be tried again");
                 tokio::time::sleep(Duration::from_millis(200)).await;
+                news.remind();
             }
         }
         gathering.await.ok();
         heartbeat.await.ok();
+        statistics.await.ok();
         let mut connection = self.database.pool().acquire().await?;
         self.job.end(&mut connection).await
     }
@@ -139,25 +155,30 @@ impl Scheduler {
     /// One turn: everything that has become possible since the last one.
     async fn turn(&mut self, news: &News, sweep: bool) -> Result<()> {
         let started = Instant::now();
-        let gathered = news.take();
+        self.agenda.add(news.take());
         let now = Utc::now();
-        let everything = sweep || gathered.everything;
+        self.agenda.everything |= sweep;
+        self.agenda.create |= self.next_due.is_some_and(|due| due <= now);
+        self.agenda.add_runs(self.alarms.take_due(now));
         if !self.statistics_settled {
             self.statistics_settled = statistics::settle(&self.database).await?;
         }
         self.do_chores(now).await?;
-        if everything || self.next_deadline.is_some_and(|deadline| deadline <= now) {
+        if self.agenda.everything || self.next_deadline.is_some_and(|deadline| deadline <= now) {
             self.handle_missed_deadlines(now).await?;
         }
-        let due = self.next_due.is_some_and(|due| due <= now);
-        let mut runs = gathered.runs;
-        runs.append(&mut self.alarms.take_due(now));
-        let ended = self.look_at(runs, everything, everything || gathered.dags || due).await?;
-        if ended {
-            // A run that ended may make room for the next one of its Dag, which is looked at in the same turn.
-            self.look_at(BTreeSet::new(), false, true).await?;
+        if self.agenda.everything {
+            self.sweep(now).await?;
         }
-        while retried(|| self.dispatcher.dispatch(Utc::now())).await? {}
+        self.look_at_dags().await?;
+        let mut start = self.agenda.create;
+        while self.make_and_start_runs(start).await? {
+            // A run that ended may make room for the next one of its Dag, which is looked at in the same turn.
+            start = self.look_at_runs().await?;
+        }
+        if std::mem::take(&mut self.agenda.dispatch) {
+            while retried(|| self.dispatcher.dispatch(Utc::now())).await? {}
+        }
         histogram!("scheduler.scheduler_loop_duration").record(started.elapsed().as_secs_f64());
         Ok(())
     }
@@ -184,38 +205,89 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Makes and starts runs where asked, then takes every step that the runs given are ready for. Returns whether a run
-    /// ended.
-    async fn look_at(&mut self, mut runs: BTreeSet<i32>, everything: bool, create: bool) -> Result<bool> {
-        let now = Utc::now();
-        if create {
+    /// Finds what nobody told of.
+    async fn sweep(&mut self, now: DateTime<Utc>) -> Result<()> {
+        let dead_since = now - DEAD_AFTER_HEARTBEATS * self.options.heartbeat_interval;
+        let runs: Vec<i32> = query_scalar(include_str!("../queries/runs_to_examine.sql"))
+            .bind(self.options.runs_per_sweep)
+            .bind(now - UNDECIDED_FOR)
+            .bind(CLOCK_TOLERANCE.as_seconds_f64())
+            .bind(self.job.id)
+            .bind(dead_since)
+            .fetch_all(self.database.pool())
+            .await?;
+        counter!("tradewind.scheduler.runs_swept").increment(runs.len() as u64);
+        self.agenda.add_runs(runs);
+        (self.agenda.create, self.agenda.dispatch, self.agenda.everything) = (true, true, false);
+        Ok(())
+    }
+
+    /// Looks at the runs of Dags that changed.
+    async fn look_at_dags(&mut self) -> Result<()> {
+        if self.agenda.dags.is_empty() {
+            return Ok(());
+        }
+        let dags: Vec<&str> = self.agenda.dags.iter().map(String::as_str).collect();
+        let runs: Vec<i32> = query_scalar("SELECT id FROM dag_run WHERE state = 'running' AND dag_id = ANY ($1)")
+            .bind(dags)
+            .fetch_all(self.database.pool())
+            .await?;
+        self.agenda.add_runs(runs);
+        self.agenda.dags.clear();
+        Ok(())
+    }
+
+    /// Makes runs where that was asked for, and starts queued ones. Returns whether there are runs to look at.
+    async fn make_and_start_runs(&mut self, start: bool) -> Result<bool> {
+        if self.agenda.create {
+            let now = Utc::now();
             let created =
                 retried(|| run_creation::create_due_runs(&self.database, &self.dags, self.job.id, now)).await?;
             counter!("tradewind.scheduler.runs_created").increment(created as u64);
-            self.next_due = run_creation::next_due(&self.database).await?;
+            // A Dag that is due still is held by another scheduler, which will make its run.
+            let next = run_creation::next_due(&self.database).await?;
+            self.next_due = next.map(|due| due.max(now + PAUSE_FOR_HELD_DAGS));
         }
-        runs.extend(retried(|| run_start::start_queued_runs(&self.database, Utc::now())).await?);
-        if everything {
-            let all: Vec<i32> = query_scalar(include_str!("../queries/runs_to_examine.sql"))
-                .bind(self.options.runs_per_sweep)
-                .fetch_all(self.database.pool())
-                .await?;
-            runs.extend(all);
+        if start {
+            let started = retried(|| run_start::start_queued_runs(&self.database, Utc::now())).await?;
+            self.agenda.add_runs(started);
         }
-        let mut any_ended = false;
-        while let Some(run) = runs.pop_first() {
-            match retried(|| self.runs.schedule(run, Utc::now())).await {
-                Ok(outcome) => {
+        self.agenda.create = false;
+        Ok(!self.agenda.runs.is_empty())
+    }
+
+    /// Takes every step that the runs on the agenda are ready for. Returns whether queued runs may have become ready to
+    /// start.
+    async fn look_at_runs(&mut self) -> Result<bool> {
+        let mut may_start = false;
+        while let Some((&run, &heard)) = self.agenda.runs.first_key_value() {
+            let now = Utc::now();
+            if let Some(until) = self.rest.of(run, now) {
+                self.alarms.set_by(run, until);
+                self.agenda.runs.remove(&run);
+                self.agenda.dispatch = true;
+                continue;
+            }
+            match retried(|| self.runs.schedule(run, heard, Utc::now())).await {
+                Ok(Looked::At(outcome)) => {
+                    self.rest.after(run, now, Utc::now());
                     self.alarms.set(run, outcome.wake_at);
-                    any_ended |= outcome.ended;
-                    runs.extend(outcome.successors);
+                    self.agenda.add_runs(outcome.successors.into_iter().filter(|successor| *successor != run));
+                    self.agenda.create |= outcome.ended;
+                    self.agenda.dispatch = true;
+                    may_start |= outcome.ended;
                 }
+                Ok(Looked::Queued) => may_start = true,
+                // Whoever else decides on it also dispatches.
+                Ok(Looked::ByAnother) => {}
+                Ok(Looked::Gone) => self.agenda.dispatch = true,
                 Err(error @ MetadataError::Database(_)) => return Err(error),
                 // One run that cannot be read never keeps others waiting.
                 Err(error) => tracing::error!(dag_run_id = run, %error, "a run cannot be scheduled"),
             }
+            self.agenda.runs.remove(&run);
         }
-        Ok(any_ended)
+        Ok(may_start)
     }
 }
 

@@ -19,14 +19,25 @@ const ROUNDS: usize = 8;
 /// What came of looking at a run.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// Task instances were set to `scheduled`.
-    pub(crate) scheduled: bool,
     /// The run ended.
     pub(crate) ended: bool,
     /// Time alone may change something at this moment.
     pub(crate) wake_at: Option<DateTime<Utc>>,
     /// Runs of the same Dag that waited for this one.
     pub(crate) successors: Vec<i32>,
+}
+
+/// What looking at a run led to.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    /// Every step that it was ready for was taken.
+    At(Outcome),
+    /// It waits for its start.
+    Queued,
+    /// Another scheduler holds it, or has decided on it since it was told of.
+    ByAnother,
+    /// It has ended, or is no more.
+    Gone,
 }
 
 /// What scheduling a run needs besides the run.
@@ -36,18 +47,33 @@ pub(crate) struct RunScheduler {
     pub(crate) dags: serialized_dag::Cache,
     pub(crate) job_id: i32,
     pub(crate) max_retry_delay: TimeDelta,
+    /// When to look again at a run that waits for something of which nobody tells.
+    pub(crate) poll_interval: TimeDelta,
 }
 
 impl RunScheduler {
-    /// Takes every step that the run is ready for.
-    pub(crate) async fn schedule(&self, id: i32, now: DateTime<Utc>) -> Result<Outcome> {
+    /// Takes every step that the run is ready for. One that was told of (`heard`) is left to the scheduler that has
+    /// decided on it since: that one saw the change, since a notification comes when the change is visible. Should its
+    /// clock be ahead, so that it only seems so, it was told of the change, too.
+    pub(crate) async fn schedule(&self, id: i32, heard: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<Looked> {
         let mut transaction = self.database.pool().begin().await?;
-        let Some(run) = StoredRun::take(&mut transaction, id).await? else { return Ok(Outcome::default()) };
-        let Some(version) = run.dag_version_id() else {
-            tracing::error!(dag_id = run.dag_id, "a run waits, but its Dag was never serialized");
-            return Ok(Outcome::default());
+        let Some(run) = StoredRun::take(&mut transaction, id, heard).await? else {
+            let state: Option<String> = query_scalar("SELECT state FROM dag_run WHERE id = $1")
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await?
+                .flatten();
+            return Ok(match state.as_deref().and_then(|state| state.parse().ok()) {
+                Some(DagRunState::Queued) => Looked::Queued,
+                Some(DagRunState::Running) => Looked::ByAnother,
+                _ => Looked::Gone,
+            });
         };
-        let dag = self.dags.version(&mut transaction, version).await?;
+        let Some((version, hash)) = run.dag_version() else {
+            tracing::error!(dag_id = run.dag_id, "a run waits, but its Dag was never serialized");
+            return Ok(Looked::At(Outcome::default()));
+        };
+        let dag = self.dags.version_of_hash(&mut transaction, version, hash).await?;
         let mut outcome = Outcome::default();
         for _ in 0..ROUNDS {
             let again = self.step(&mut transaction, &run, &dag, version, now, &mut outcome).await?;
@@ -62,7 +88,7 @@ impl RunScheduler {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(outcome)
+        Ok(Looked::At(outcome))
     }
 
     async fn step(
@@ -92,7 +118,9 @@ impl RunScheduler {
             now,
         };
         let step = scheduling::step(&view);
-        outcome.wake_at = step.wake_at;
+        // Nobody tells when official components un-pause a Dag, nor of single task instances of the run before.
+        let polls = step.waits_for_previous_run || (run.is_suspended() && !step.is_idle());
+        outcome.wake_at = step.wake_at.into_iter().chain(polls.then(|| now + self.poll_interval)).min();
         self.apply(connection, run, dag, version, &step, now, outcome).await?;
         Ok(step.again && !step.is_idle())
     }
@@ -157,7 +185,6 @@ impl RunScheduler {
         if !run.is_suspended() {
             transitions.extend(step.schedule.iter().map(|start| scheduled(start, now)));
             transitions.extend(step.succeed.iter().map(|start| succeeded(start, now)));
-            outcome.scheduled |= !step.schedule.is_empty();
             self.defer(connection, dag, &step.defer, now).await?;
         }
         transition_silently(connection, &transitions).await?;

@@ -234,11 +234,77 @@ async fn what_is_written_without_a_notification_is_found() {
     world.start_scheduler(options()).await;
     let claim = world.next_claim().await;
     // As an official worker's API server would write it.
-    sqlx::query("UPDATE task_instance SET state = 'success', end_date = now() WHERE id = $1")
+    sqlx::query("UPDATE task_instance SET state = 'success', end_date = now(), updated_at = now() WHERE id = $1")
         .bind(claim.id)
         .execute(world.database.pool())
         .await
         .expect("a change");
+    assert_eq!(world.run_to_end(run).await, "success");
+    world.stop().await;
+}
+
+/// A run on which nothing has changed costs the sweep nothing, unless whoever decided on it last is dead.
+#[tokio::test]
+async fn the_sweep_leaves_quiet_runs_alone() {
+    let mut world = World::new().await;
+    world.add_dag(&DagBuilder::new("calm").task("a", &["b"], json!({})).task("b", &[], json!({}))).await;
+    let runs = [world.trigger("calm", "quiet").await, world.trigger("calm", "orphaned").await];
+    world.start_scheduler(options()).await;
+    for _ in runs {
+        world.next_claim().await;
+    }
+    let pool = world.database.pool();
+    for change in [
+        "UPDATE task_instance SET updated_at = now() - interval '1 minute'",
+        "UPDATE dag_version SET created_at = now() - interval '1 minute'",
+    ] {
+        sqlx::query(change).execute(pool).await.expect("a change");
+    }
+    sqlx::query(
+        "WITH dead AS (INSERT INTO job (job_type, state, latest_heartbeat) \
+             VALUES ('SchedulerJob', 'running', now() - interval '1 hour') RETURNING id) \
+         UPDATE dag_run SET scheduled_by_job_id = dead.id FROM dead WHERE run_id = 'orphaned'",
+    )
+    .execute(pool)
+    .await
+    .expect("a change");
+    sqlx::query("UPDATE dag_run SET last_scheduling_decision = now() - interval '30 seconds'")
+        .execute(pool)
+        .await
+        .expect("a change");
+    let recent =
+        "SELECT count(*) FROM dag_run WHERE last_scheduling_decision > now() - interval '20 seconds' AND run_id = ";
+    let looked_at = async |run_id: &str| -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("{recent}'{run_id}'"))).fetch_one(pool).await.expect("a number")
+    };
+    while looked_at("orphaned").await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Two more sweeps.
+    tokio::time::sleep(options().poll_interval * 5 / 2).await;
+    assert_eq!(looked_at("quiet").await, 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_dag_that_is_unpaused_without_a_notification_goes_on() {
+    let mut world = World::new().await;
+    world.add_dag(&DagBuilder::new("paused").task("a", &["b"], json!({})).task("b", &[], json!({}))).await;
+    let run = world.trigger("paused", "r").await;
+    world.start_scheduler(options()).await;
+    let first = world.next_claim().await;
+    let pause = async |is_paused: bool| {
+        sqlx::query("UPDATE dag SET is_paused = $1").bind(is_paused).execute(world.database.pool()).await
+    };
+    pause(true).await.expect("a change");
+    world.succeed(&first).await;
+    tokio::time::sleep(options().poll_interval * 2).await;
+    assert!(world.claim(1).await.is_empty(), "a paused Dag starts nothing");
+    sqlx::query("UPDATE task_instance SET updated_at = now() - interval '1 minute'")
+        .execute(world.database.pool())
+        .await
+        .expect("a change");
+    pause(false).await.expect("a change");
     assert_eq!(world.run_to_end(run).await, "success");
     world.stop().await;
 }

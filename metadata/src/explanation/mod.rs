@@ -86,8 +86,8 @@ impl Situation {
 
 /// The Dag in the version by which the run is scheduled; `None` when none is stored.
 async fn dag_of(connection: &mut PgConnection, dags: &Cache, run: &StoredRun) -> Result<Option<Arc<Dag>>> {
-    let Some(version) = run.dag_version_id() else { return Ok(None) };
-    match dags.version(connection, version).await {
+    let Some((version, hash)) = run.dag_version() else { return Ok(None) };
+    match dags.version_of_hash(connection, version, hash).await {
         Ok(dag) => Ok(Some(dag)),
         Err(MetadataError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
