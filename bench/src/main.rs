@@ -59,10 +59,16 @@ async fn main() -> anyhow::Result<()> {
     report.rate("trigger → queued, beside blocked ones", beside.overall_per_second, Goal::None);
     report.memory("after a run beside blocked ones", &deployment)?;
 
-    let delays = latency::measure(&deployment, arguments.rate, arguments.successes).await?;
+    let delays = latency::of_chains(&deployment, arguments.rate, arguments.successes).await?;
     report.delay("success → successor's message, median", delays.median, Goal::AtMost(5.0));
     report.delay("success → successor's message, 99th percentile", delays.p99, Goal::AtMost(25.0));
     report.memory("after chains", &deployment)?;
+
+    let wide =
+        latency::of_a_wide_run(&deployment, arguments.rate, arguments.successes, arguments.task_instances).await?;
+    report.delay("the same within a run of many tasks, median", wide.median, Goal::None);
+    report.delay("the same within a run of many tasks, 99th percentile", wide.p99, Goal::None);
+    report.memory("after a run of many tasks, few at once", &deployment)?;
 
     let seconds = many_dags::measure(&deployment, arguments.dags).await?;
     report.rate("runs made, run and ended, of many Dags", arguments.dags as f64 / seconds, Goal::None);
