@@ -7,11 +7,15 @@ PORT ?= 8080
 SLOTS ?=
 DAGS_FOLDER ?= dags
 
+# `make chaos` passes these on.
+TASKS ?= 10000
+SEED ?=
+
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.10 --only-binary :all: --generate-hashes \
 	--no-header --no-annotate
 
 # The environment Tradewind runs user code in; another one may be active in the shell.
-run test bench: export VIRTUAL_ENV := $(CURDIR)/.venv
+run test chaos bench: export VIRTUAL_ENV := $(CURDIR)/.venv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -37,6 +41,14 @@ test: ## Run all tests.
 	@scripts/setup --test
 	cargo build --locked --workspace --bins
 	scripts/with-test-postgres cargo nextest run --locked --workspace
+
+# `make test` does the same with a few hundred task instances.
+.PHONY: chaos
+chaos: ## Kill processes at random while TASKS task instances run; SEED repeats an earlier run.
+	@scripts/setup --test
+	cargo build --locked --workspace --bins
+	CHAOS_TASKS='$(TASKS)' CHAOS_SEED='$(SEED)' scripts/with-test-postgres \
+		cargo nextest run --locked --workspace --profile chaos -E 'binary(chaos)'
 
 # cargo-deny takes minutes to build and its answer changes only with Cargo.lock and deny.toml; so lint runs it where it is
 # installed, and `make deny` anywhere.

@@ -1,4 +1,4 @@
-//! A whole deployment: `tradewind standalone` on a database and in a folder of its own.
+//! A whole deployment: `tradewind standalone`, or its components one by one, on a database and in a folder of its own.
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
@@ -23,7 +23,7 @@ pub const USER: &str = "admin";
 pub const PASSWORD: &str = "admin";
 
 /// Twice what an end may take, for a machine with much else to do.
-const END_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// What is said when everything is up.
 const READY: &str = "Ctrl-C stops everything";
@@ -82,16 +82,33 @@ impl Deployment {
         self.folder.path()
     }
 
+    /// Its database.
+    pub fn database(&self) -> &TestDatabase {
+        &self.database
+    }
+
+    /// `AIRFLOW_HOME` of its processes.
+    pub fn home(&self) -> PathBuf {
+        self.path().join("home")
+    }
+
+    /// `tradewind` in the environment of this deployment; its arguments are missing.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(program::tradewind());
+        program::without_configuration(&mut command)
+            .env("AIRFLOW_HOME", self.home())
+            .env("AIRFLOW__CORE__DAGS_FOLDER", self.dags_folder())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
     /// Starts everything and waits until it is ready.
     pub async fn start(&self) -> Standalone {
         let output = self.path().join("standalone.log");
         let log = File::create(&output).expect("a log file");
-        let mut command = Command::new(program::tradewind());
-        let process = program::without_configuration(&mut command)
-            .args(["standalone", "--port", "0", "--dags-folder"])
-            .arg(self.dags_folder())
-            .env("AIRFLOW_HOME", self.home())
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+        let process = self
+            .command()
+            .args(["standalone", "--port", "0"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("another descriptor"))
             .stderr(log)
@@ -108,18 +125,9 @@ impl Deployment {
     /// When it fails.
     #[must_use]
     pub fn tradewind(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(program::tradewind());
-        let command = program::without_configuration(&mut command)
-            .args(arguments)
-            .env("AIRFLOW_HOME", self.home())
-            .envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let output = command.output().expect("the program runs");
+        let output = self.command().args(arguments).output().expect("the program runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    fn home(&self) -> PathBuf {
-        self.path().join("home")
     }
 
     fn dags_folder(&self) -> PathBuf {

@@ -3,6 +3,7 @@
 //! The tests run the programs that `make test` has built, as a user runs them, on a database of their own.
 #![forbid(unsafe_code)]
 
+pub mod component;
 pub mod deployment;
 pub mod patience;
 pub mod process;

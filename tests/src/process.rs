@@ -28,8 +28,13 @@ pub fn is_running(pid: u32) -> bool {
 /// When there is no such process.
 #[must_use]
 pub fn parent(pid: u32) -> u32 {
-    let (_, parent) = state_and_parent(pid).unwrap_or_else(|| panic!("process {pid} has ended"));
-    parent
+    parent_of(pid).unwrap_or_else(|| panic!("process {pid} has ended"))
+}
+
+/// The same; none when there is no such process.
+#[must_use]
+pub fn parent_of(pid: u32) -> Option<u32> {
+    state_and_parent(pid).map(|(_, parent)| parent)
 }
 
 /// All processes below one.
@@ -44,6 +49,13 @@ pub fn descendants(root: u32) -> Vec<u32> {
         next += 1;
     }
     found.split_off(1)
+}
+
+/// The program and arguments of a process, as it shows them; empty when there is none.
+#[must_use]
+pub fn title(pid: u32) -> String {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).replace('\0', " ").trim_end().to_owned()
 }
 
 /// All processes that were started for a home folder, whoever their parents are now.

@@ -1,0 +1,206 @@
+//! Several schedulers and workers, killed again and again in the middle of their work: nothing is lost, nothing runs
+//! twice, no limit is exceeded, and nothing is left at the end.
+//!
+//! `CHAOS_TASKS` says how many task instances there are, `CHAOS_SEED` repeats the choice of victims of an earlier run.
+#![forbid(unsafe_code)]
+
+mod evidence;
+mod limits;
+mod storm;
+mod workload;
+
+use std::time::{Duration, Instant};
+
+use sqlx::query_scalar;
+use tokio::time::sleep;
+use tradewind_tests::component::Component;
+use tradewind_tests::deployment::{Deployment, PASSWORD, USER};
+use tradewind_tests::patience::eventually;
+use tradewind_tests::process;
+use tradewind_tests::program::workspace;
+use tradewind_tests::rest::Rest;
+
+use evidence::Evidence;
+use limits::Limits;
+use storm::Storm;
+use workload::Workload;
+
+/// Task instances, unless told otherwise.
+const TASKS: u32 = 250;
+
+/// Task instances that are `queued` or `running` at once; fewer than the workers could run.
+const PARALLELISM: i64 = 12;
+
+/// A quiet machine runs ten a second; a busy one, with all that is killed, may need this much for each.
+const PATIENCE_PER_TASK: Duration = Duration::from_secs(1);
+
+/// For what does not depend on the number of tasks: starts, silent attempts, the last restart.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_left_behind() {
+    let workload = Workload::of(number("CHAOS_TASKS").unwrap_or(TASKS));
+    let seed = number("CHAOS_SEED").unwrap_or_else(rand::random);
+    show(&format!("CHAOS_TASKS={} CHAOS_SEED={seed}", workload.tasks()));
+    let deployment = deployment().await;
+    let pool = deployment.database().pool();
+    let mut storm = Storm::new(seed, &deployment);
+    storm.start_all();
+    trigger(&deployment, &workload).await;
+
+    let began = Instant::now();
+    let limits = Limits::watch(pool.clone(), Limits::of_one_installation(PARALLELISM));
+    let deadline = began + PATIENCE + PATIENCE_PER_TASK * workload.tasks();
+    let unfinished = async || {
+        assert!(Instant::now() < deadline, "not in time: {}", workload.left(pool).await);
+        workload.unfinished_runs(pool).await
+    };
+    while unfinished().await.impatient > 0 {
+        storm.rage(pool).await;
+    }
+    // Those that go on for long would be killed again and again, now that there is little else to kill.
+    storm.calm();
+    while unfinished().await.all > 0 {
+        sleep(Duration::from_millis(200)).await;
+    }
+    let took = began.elapsed();
+
+    workload.assert_complete(pool).await;
+    let evidence = Evidence::read(&folder(&deployment));
+    evidence.assert_no_attempt_ran_twice();
+    evidence.assert_every_success_happened(pool).await;
+    evidence.assert_limits(&limits::SLOTS);
+    let usage = limits.assert_kept_and_reached().await;
+    assert_nothing_is_left(&deployment, &mut storm).await;
+    show(&format!(
+        "{} task instances in {:.1} s: {:.1} a second; {} attempts ({} more than needed)\n{}\n{usage}",
+        workload.tasks(),
+        took.as_secs_f64(),
+        f64::from(workload.tasks()) / took.as_secs_f64(),
+        evidence.attempts(),
+        evidence.attempts().saturating_sub(evidence.task_instances()),
+        storm.kills(),
+    ));
+}
+
+/// An official scheduler on the same database, whose executor hands to the same workers: both make steps of the same runs
+/// and queue for the same slots.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_official_scheduler_shares_the_work() {
+    let workload = Workload::of(TASKS / 3);
+    let deployment = deployment().await;
+    let pool = deployment.database().pool();
+    let mut official = Component::official_scheduler(&deployment, "tradewind_queue.TradewindQueue");
+    official.start();
+    let mut storm = Storm::new(0, &deployment);
+    storm.start_all();
+    let jobs = "SELECT count(*) FROM job WHERE job_type = 'SchedulerJob' AND state = 'running'";
+    eventually("four schedulers", async || {
+        let running: i64 = query_scalar(jobs).fetch_one(pool).await.expect("a count");
+        (running == 4).then_some(())
+    })
+    .await;
+    trigger(&deployment, &workload).await;
+
+    let limits = Limits::watch(pool.clone(), Limits::shared_with_others());
+    let deadline = Instant::now() + PATIENCE;
+    while workload.unfinished_runs(pool).await.all > 0 {
+        assert!(Instant::now() < deadline, "not in time: {}", workload.left(pool).await);
+        sleep(Duration::from_millis(200)).await;
+    }
+    workload.assert_complete(pool).await;
+    let evidence = Evidence::read(&folder(&deployment));
+    evidence.assert_no_attempt_ran_twice();
+    assert_eq!(evidence.attempts(), evidence.task_instances(), "nothing was killed, so nothing is tried again");
+    evidence.assert_limits(&limits::SLOTS);
+    let usage = limits.assert_kept_and_reached().await;
+    let queued = "SELECT count(*) FILTER (WHERE queued_by_job_id IS NOT NULL), \
+                         count(*) FILTER (WHERE queued_by_job_id IS NULL AND queued_dttm IS NOT NULL) FROM task_instance";
+    let (by_official, by_ours): (i64, i64) = sqlx::query_as(queued).fetch_one(pool).await.expect("counts");
+    show(&format!("queued by the official scheduler: {by_official}, by ours: {by_ours}\n{usage}"));
+    assert!(by_official > 0 && by_ours > 0, "both have queued: {by_official}, {by_ours}");
+    official.kill();
+    assert_nothing_is_left(&deployment, &mut storm).await;
+}
+
+async fn deployment() -> Deployment {
+    let deployment = Deployment::new(&[workspace().join("tests/chaos/dags")]).await;
+    let folder = folder(&deployment);
+    std::fs::create_dir(&folder).expect("a folder");
+    for (pool, slots) in limits::POOLS {
+        sqlx::query("INSERT INTO slot_pool (pool, slots, description, include_deferred) VALUES ($1, $2, '', false)")
+            .bind(pool)
+            .bind(slots)
+            .execute(deployment.database().pool())
+            .await
+            .expect("a pool");
+    }
+    deployment
+        .with("CHAOS_FOLDER", folder)
+        .with("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        .with("AIRFLOW__CORE__PARALLELISM", PARALLELISM.to_string())
+        .with("AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC", "1")
+        .with("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "1")
+        .with("AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT", "10")
+        .with("AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL", "1")
+        .with("AIRFLOW__TRADEWIND__SCHEDULER_POLL_INTERVAL", "1")
+        .with("AIRFLOW__TRADEWIND__WORKER_DRAIN_TIMEOUT", "0")
+}
+
+/// Where tasks leave their evidence.
+fn folder(deployment: &Deployment) -> std::path::PathBuf {
+    deployment.path().join("evidence")
+}
+
+/// Makes all runs through the REST API.
+async fn trigger(deployment: &Deployment, workload: &Workload) {
+    let mut webserver = Component::new(deployment, "webserver", &["webserver", "--port", "0"]);
+    webserver.start();
+    let url = eventually("the web server", async || {
+        let said = webserver.said();
+        let (_, rest) = said.split_once("serving ")?;
+        rest.split_once(',').map(|(url, _)| url.to_owned())
+    })
+    .await;
+    let rest = Rest::log_in(&url, USER, PASSWORD).await;
+    for (dag_id, runs) in workload.runs() {
+        rest.unpause(dag_id).await;
+        for run in 0..runs {
+            rest.trigger(dag_id, &format!("run_{run}")).await;
+        }
+    }
+    webserver.end();
+}
+
+/// No message, no process and no connection outlives the work.
+async fn assert_nothing_is_left(deployment: &Deployment, storm: &mut Storm) {
+    let pool = deployment.database().pool();
+    let messages: i64 = query_scalar("SELECT count(*) FROM tradewind.outbox").fetch_one(pool).await.expect("a count");
+    assert_eq!(messages, 0, "messages are left");
+    storm.end_all();
+    let mut left = process::started_for(&deployment.home());
+    left.retain(|pid| process::is_running(*pid));
+    let titles: Vec<String> = left.iter().map(|pid| process::title(*pid)).collect();
+    assert!(left.is_empty(), "left behind: {left:?} {titles:?}");
+    eventually("the end of the last connection", async || {
+        let connections: i64 = query_scalar(
+            "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name LIKE 'tradewind %'",
+        )
+        .fetch_one(pool)
+        .await
+        .expect("a count");
+        (connections == 0).then_some(())
+    })
+    .await;
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+#[expect(clippy::print_stderr, reason = "the seed and the figures are worth seeing")]
+fn show(text: &str) {
+    eprintln!("{text}");
+}
