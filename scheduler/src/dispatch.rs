@@ -20,12 +20,6 @@ const CRITICAL_SECTION: i64 = 2;
 /// Candidates looked at in one query.
 const PAGE: usize = 2_048;
 
-/// Postgres cannot know how many task instances have just been scheduled, takes them for a handful, and would then run
-/// through the Dag runs anew for each. Its other ways of joining are never much slower there. (Elsewhere they are: finding
-/// one task instance by its id without a nested loop means to read them all.)
-const JOIN_WITHOUT_NESTED_LOOPS: &str = "SET LOCAL enable_nestloop = off";
-const JOIN_AS_USUAL: &str = "SET LOCAL enable_nestloop = on";
-
 /// Queues what there is room for.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
@@ -179,16 +173,14 @@ async fn page(
     let (pools, open): (Vec<&str>, Vec<i64>) =
         room.pools.iter().filter(|(_, open)| **open > 0).map(|(pool, open)| (pool.as_str(), *open)).unzip();
     let (runs, tasks): (Vec<i32>, Vec<&str>) = starved.iter().map(|(run, task)| (*run, task.as_str())).unzip();
-    query(JOIN_WITHOUT_NESTED_LOOPS).execute(&mut *connection).await?;
     let rows = query(include_str!("../queries/candidates.sql"))
         .bind(pools)
         .bind(open)
         .bind(runs)
         .bind(tasks)
         .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
-        .fetch_all(&mut *connection)
+        .fetch_all(connection)
         .await?;
-    query(JOIN_AS_USUAL).execute(connection).await?;
     rows.iter()
         .map(|row| {
             let run: i32 = row.try_get("dag_run_id")?;

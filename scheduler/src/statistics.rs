@@ -17,10 +17,12 @@ const TABLES: [&str; 2] = ["task_instance", "dag_run"];
 /// Has Postgres analyse the tables if it never did and there is something to see. Returns whether that is settled: a
 /// table that it takes for empty is joined so badly that not even seconds should pass.
 pub(crate) async fn settle(database: &Database) -> Result<bool> {
-    let (is_unknown, is_filled): (bool, bool) =
-        query_as("SELECT relpages = 0, pg_relation_size(oid) > 0 FROM pg_class WHERE oid = 'task_instance'::regclass")
-            .fetch_one(database.pool())
-            .await?;
+    // An analysis while the first rows are being written takes the table for empty, too.
+    let (is_unknown, is_filled): (bool, bool) = query_as(
+        "SELECT reltuples <= 0, EXISTS (SELECT FROM task_instance) FROM pg_class WHERE oid = 'task_instance'::regclass",
+    )
+    .fetch_one(database.pool())
+    .await?;
     if is_unknown && is_filled {
         for table in TABLES {
             analyse(database, table).await?;
