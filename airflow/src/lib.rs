@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod encoded_value;
+pub mod evaluation;
 pub mod fernet;
 pub mod frames;
 pub mod jwt;

@@ -16,6 +16,8 @@ pub enum ChildKind {
     /// One Dag file, to parse it or to run its callbacks:
     /// `airflow.dag_processing.processor._parse_file_entrypoint`.
     DagFile,
+    /// Questions to timetables and weight rules of plugins ([`crate::evaluation`]).
+    Evaluator,
 }
 
 impl ChildKind {
@@ -24,11 +26,12 @@ impl ChildKind {
         match self {
             Self::Task => "task",
             Self::DagFile => "dag_file",
+            Self::Evaluator => "evaluator",
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        [Self::Task, Self::DagFile].into_iter().find(|kind| kind.as_str() == name)
+        [Self::Task, Self::DagFile, Self::Evaluator].into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -171,6 +174,7 @@ mod tests {
         let orders = [
             Order::Fork { id: 7, kind: ChildKind::Task },
             Order::Fork { id: 8, kind: ChildKind::DagFile },
+            Order::Fork { id: 9, kind: ChildKind::Evaluator },
             Order::Preload { file: "/dags/with a blank.py".to_owned() },
             Order::Tie,
         ];

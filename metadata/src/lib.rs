@@ -20,6 +20,7 @@ pub mod dag_run;
 pub mod dag_run_lookup;
 pub mod dag_run_trigger;
 pub mod deadline;
+pub mod evaluation;
 pub mod explanation;
 pub mod hitl;
 pub mod job;

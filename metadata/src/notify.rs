@@ -13,6 +13,8 @@ pub const DAG_RUN: &str = "tradewind_dag_run";
 pub const QUEUE: &str = "tradewind_queue";
 /// A Dag was parsed anew, paused or un-paused; the payload is its `dag_id`.
 pub const DAG: &str = "tradewind_dag";
+/// Something is asked that only Python can answer; the payload is the question's id.
+pub const EVALUATION: &str = "tradewind_evaluation";
 
 /// Notifies of many payloads at once; equal ones are delivered once.
 pub async fn send<T: ToString>(connection: &mut PgConnection, channel: &str, payloads: &[T]) -> Result<()> {

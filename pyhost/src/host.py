@@ -79,9 +79,15 @@ def _keep_decoder():
     comms.TypeAdapter = lambda shape: decoder if shape is comms.ToTask else build(shape)
 
 
+# The module of the children that evaluate plugins; set by the program, which brings it along.
+evaluator = None
+
+
 def _main(kind):
     if kind == "task":
         return task_runner.main
+    if kind == "evaluator":
+        return evaluator.main
     from airflow.dag_processing import processor
 
     return processor._parse_file_entrypoint

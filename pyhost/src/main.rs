@@ -19,11 +19,12 @@ use pyo3::prelude::*;
 use crate::host::Host;
 
 const HOST_PY: &CStr = c_str(concat!(include_str!("host.py"), "\0"));
+const EVALUATOR_PY: &CStr = c_str(concat!(include_str!("evaluator.py"), "\0"));
 
 const fn c_str(text: &'static str) -> &'static CStr {
     match CStr::from_bytes_with_nul(text.as_bytes()) {
         Ok(text) => text,
-        Err(_) => panic!("host.py holds a NUL"),
+        Err(_) => panic!("a Python file holds a NUL"),
     }
 }
 
@@ -53,6 +54,8 @@ fn run() -> anyhow::Result<()> {
                     python.display()
                 )
             })?;
+        let evaluator = PyModule::from_code(py, EVALUATOR_PY, c"tradewind_evaluator.py", c"tradewind_evaluator")?;
+        module.setattr("evaluator", evaluator)?;
         Host::new(control, module)?.serve()
     })
 }

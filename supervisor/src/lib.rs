@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod child;
+pub mod evaluator;
 pub mod output;
 pub mod pyhost;
 pub mod requests;

@@ -23,6 +23,8 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "idle_file_process_interval", Some("300"), Kind::Integer, false),
     // Seconds between two sweeps that find what no notification told of.
     option("tradewind", "scheduler_poll_interval", Some("5"), Kind::Float, false),
+    // Seconds that a timetable or a weight rule of a plugin may take to answer.
+    option("tradewind", "evaluation_timeout", Some("30"), Kind::Float, false),
     // Connections to the metadata database per process.
     option("tradewind", "database_pool_size", Some("8"), Kind::Integer, false),
     // Loopback ports of the health and metrics endpoints; 0: any free one.

@@ -6,6 +6,7 @@
 //! Invariant I8: a run-by-run catch-up strictly increases, and never yields an empty interval twice.
 
 pub mod cron;
+pub mod custom;
 pub mod delta;
 pub mod events;
 mod interval;
@@ -20,6 +21,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use cron::{CronError, CronSchedule};
+use custom::CustomTimetable;
 use delta::Delta;
 use events::Events;
 use interval::{IntervalSchedule, manual_cron_interval};
@@ -112,10 +114,7 @@ pub enum Timetable {
         timetable: Box<Timetable>,
     },
     /// A plugin's own class, which only Python can evaluate.
-    Custom {
-        /// The import path of the class.
-        type_name: String,
-    },
+    Custom(CustomTimetable),
 }
 
 /// The next run of a Dag: what both the Dag processor and the scheduler store in the `next_dagrun…` columns
@@ -163,7 +162,7 @@ impl Timetable {
             Self::Null | Self::PartitionedAtRuntime | Self::AssetTriggered { .. } | Self::PartitionedAsset { .. } => {
                 Ok(None)
             }
-            Self::Custom { type_name } => Err(TimetableError::Custom { type_name: type_name.clone() }),
+            Self::Custom(custom) => Err(TimetableError::Custom { type_name: custom.type_name.clone() }),
         }
     }
 
@@ -211,7 +210,7 @@ impl Timetable {
             | Self::PartitionedAtRuntime
             | Self::AssetTriggered { .. }
             | Self::PartitionedAsset { .. } => Ok(DataInterval::exact(run_after)),
-            Self::Custom { type_name } => Err(TimetableError::Custom { type_name: type_name.clone() }),
+            Self::Custom(custom) => Err(TimetableError::Custom { type_name: custom.type_name.clone() }),
         }
     }
 
@@ -232,7 +231,7 @@ impl Timetable {
             Self::AssetTriggered { .. } => "AssetTriggeredTimetable",
             Self::PartitionedAsset { .. } => "PartitionedAssetTimetable",
             Self::AssetOrTime { .. } => "AssetOrTimeSchedule",
-            Self::Custom { type_name } => type_name,
+            Self::Custom(custom) => &custom.type_name,
         }
     }
 
@@ -253,8 +252,7 @@ impl Timetable {
             Self::AssetTriggered { .. } => "Asset".to_owned(),
             Self::PartitionedAsset { .. } => "Partitioned Asset".to_owned(),
             Self::AssetOrTime { timetable, .. } => format!("Asset or {}", timetable.summary()),
-            // The default of `Timetable.summary`; a class that overrides it is known to Python only.
-            Self::Custom { type_name } => type_name.rsplit('.').next().unwrap_or(type_name).to_owned(),
+            Self::Custom(custom) => custom.attributes.summary.clone(),
         }
     }
 
@@ -274,7 +272,8 @@ impl Timetable {
             Self::AssetOrTime { timetable, .. } => {
                 format!("Triggered by assets or {}", timetable.description())
             }
-            Self::DeltaDataInterval(_) | Self::DeltaTrigger(_) | Self::Custom { .. } => String::new(),
+            Self::Custom(custom) => custom.attributes.description.clone(),
+            Self::DeltaDataInterval(_) | Self::DeltaTrigger(_) => String::new(),
         }
     }
 
@@ -282,6 +281,7 @@ impl Timetable {
     pub fn periodic(&self) -> bool {
         match self {
             Self::AssetOrTime { timetable, .. } => timetable.periodic(),
+            Self::Custom(custom) => custom.attributes.periodic,
             Self::Once
             | Self::Continuous
             | Self::Null
@@ -296,6 +296,7 @@ impl Timetable {
     pub fn can_be_scheduled(&self) -> bool {
         match self {
             Self::AssetOrTime { timetable, .. } => timetable.can_be_scheduled(),
+            Self::Custom(custom) => custom.attributes.can_be_scheduled,
             Self::Null | Self::PartitionedAtRuntime => false,
             _ => true,
         }
@@ -312,7 +313,11 @@ impl Timetable {
 
     /// Whether scheduling goes by partitions instead of data intervals (`dag.timetable_partitioned`).
     pub fn partitioned(&self) -> bool {
-        matches!(self, Self::CronPartition(_) | Self::PartitionedAsset { .. })
+        match self {
+            Self::CronPartition(_) | Self::PartitionedAsset { .. } => true,
+            Self::Custom(custom) => custom.attributes.partitioned,
+            _ => false,
+        }
     }
 
     /// The columns of `dag_run` that order this Dag's runs in the UI, the first one first.
@@ -326,6 +331,24 @@ impl Timetable {
             | Self::PartitionedAsset { .. }
             | Self::AssetOrTime { .. } => &["logical_date"],
             _ => &["data_interval_end", "logical_date"],
+        }
+    }
+
+    /// The part of a plugin, for which Python must be asked when runs happen.
+    pub fn custom(&self) -> Option<&CustomTimetable> {
+        match self {
+            Self::Custom(custom) => Some(custom),
+            Self::AssetOrTime { timetable, .. } => timetable.custom(),
+            _ => None,
+        }
+    }
+
+    /// The same, to tell it what Python said.
+    pub fn custom_mut(&mut self) -> Option<&mut CustomTimetable> {
+        match self {
+            Self::Custom(custom) => Some(custom),
+            Self::AssetOrTime { timetable, .. } => timetable.custom_mut(),
+            _ => None,
         }
     }
 

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::cron::{CronExpression, CronSchedule};
+use super::custom::CustomTimetable;
 use super::delta::{self, Delta};
 use super::events::Events;
 use super::trigger::{CronPartition, CronTrigger, DeltaTrigger, RunImmediately};
@@ -90,10 +91,11 @@ impl Timetable {
             .strip_prefix("airflow.timetables.")
             .or_else(|| type_name.strip_prefix("airflow.sdk.definitions.timetables."));
         let class = core.and_then(|path| path.rsplit('.').next());
-        match class {
-            Some(class) => from_class(class, arguments).transpose().unwrap_or(Ok(Self::Custom { type_name })),
-            None => Ok(Self::Custom { type_name }),
-        }
+        let known = match class {
+            Some(class) => from_class(class, arguments.clone())?,
+            None => None,
+        };
+        Ok(known.unwrap_or_else(|| Self::Custom(CustomTimetable::new(type_name, arguments))))
     }
 }
 

@@ -1,0 +1,272 @@
+"""Answers questions about timetables and priority weights of plugins, by calling official Airflow.
+
+Questions come as frames on standard input, one after the other; each has its answer before the next one comes. What is
+asked and answered is described in `tradewind_airflow::evaluation`. Nothing of Airflow is imported before the first question.
+"""
+
+import os
+import re
+import socket
+import struct
+import traceback
+from datetime import datetime, timezone
+
+# What is told of an error at most: a plugin may raise anything.
+ERROR_CHARACTERS = 4000
+
+LENGTH = struct.Struct(">I")
+
+
+def main():
+    """Answer until the socket is closed."""
+    import msgspec
+
+    channel = _take_channel()
+    while (payload := _read(channel)) is not None:
+        number, question = msgspec.msgpack.decode(payload)
+        reply = msgspec.msgpack.encode([number, _reply(question)])
+        channel.sendall(LENGTH.pack(len(reply)) + reply)
+
+
+def _take_channel():
+    """Move the socket away from standard input, where a plugin would find it."""
+    channel = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return channel
+
+
+def _read(channel):
+    header = _read_exactly(channel, LENGTH.size)
+    return None if header is None else _read_exactly(channel, LENGTH.unpack(header)[0])
+
+
+def _read_exactly(channel, size):
+    data = bytearray()
+    while len(data) < size:
+        if not (part := channel.recv(min(size - len(data), 1 << 20))):
+            return None
+        data += part
+    return bytes(data)
+
+
+def _reply(question):
+    try:
+        return {"answer": ANSWERS[question["type"]](question)}
+    except (Exception, SystemExit) as error:
+        return {"error": _describe(error)}
+
+
+def _describe(error):
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:
+        text = type(error).__name__
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    return {"message": text[:ERROR_CHARACTERS], "traceback": trace[-ERROR_CHARACTERS:]}
+
+
+# -- timetables ----------------------------------------------------------------------------------------------------------
+
+
+def _schedule(question):
+    """What the Dag processor stores of a timetable (`DagModelOperation.update_dags`)."""
+    timetable = _timetable(question)
+    last = question["last"]
+    return {
+        "summary": timetable.summary,
+        "description": timetable.description,
+        "periodic": bool(timetable.periodic),
+        "can_be_scheduled": bool(timetable.can_be_scheduled),
+        "partitioned": bool(timetable.partitioned),
+        "partition_mapper_info": timetable.partition_mapper_info,
+        "next": _next(timetable, lambda: last and _info_of_run(timetable, last), question["restriction"]),
+    }
+
+
+def _create_run(question):
+    """What the scheduler needs to make a run and to go on (`SchedulerJobRunner._create_dag_runs`)."""
+    from airflow.utils.types import DagRunType
+
+    timetable = _timetable(question)
+    due = _run_info(question["due"])
+    run_id = timetable.generate_run_id(
+        run_type=DagRunType.SCHEDULED,
+        run_after=due.run_after,
+        data_interval=due.data_interval,
+        partition_key=due.partition_key,
+    )
+    _check_run_id(run_id)
+    following = _next(timetable, lambda: _info_of_run(timetable, question["due"]), question["restriction"])
+    return {"run_id": run_id, "next": following}
+
+
+def _check_run_id(run_id):
+    """Refuse what `SerializedDAG.create_dagrun` refuses."""
+    from airflow.configuration import conf
+    from airflow.models.dagrun import RUN_ID_REGEX
+
+    pattern = conf.get("scheduler", "allowed_run_id_pattern").strip()
+    if not re.match(RUN_ID_REGEX, run_id) and not (pattern and re.match(pattern, run_id)):
+        raise ValueError(f"the timetable gives the run id {run_id!r}, which [scheduler] allowed_run_id_pattern forbids")
+
+
+def _manual_run(question):
+    """Data interval and id of a run by hand (`TriggerDAGRunPostBody.validate_context`)."""
+    from airflow.utils.types import DagRunType
+
+    timetable = _timetable(question)
+    interval = _interval(question["data_interval"])
+    if interval is None and (wanted := _moment(question["infer_for"])) is not None:
+        interval = timetable.infer_manual_data_interval(run_after=wanted)
+    run_id = question["run_id"] or timetable.generate_run_id(
+        run_type=DagRunType(question["run_type"]), run_after=_moment(question["run_after"]), data_interval=interval
+    )
+    partition_date = timetable.resolve_partition_date(question["partition_key"])
+    return {
+        "data_interval": _interval_text(interval),
+        "run_id": str(run_id),
+        "partition_date": _text(partition_date),
+    }
+
+
+def _runs_between(question):
+    """The runs of a stretch of time, in order, as far as the timetable tells (`SerializedDAG.iter_dagrun_infos_between`)."""
+    timetable = _timetable(question)
+    restriction = _restriction(question["restriction"])
+    info = _run_info(question["last"])
+    infos = []
+    error = None
+    try:
+        while len(infos) < question["limit"]:
+            following = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
+            if following is None or following == info:
+                break
+            infos.append(_info_text(following))
+            info = following
+    except Exception as raised:
+        error = _describe(raised)
+    return {"runs": infos, "error": error}
+
+
+def _timetable(question):
+    from airflow.serialization.decoders import decode_timetable
+
+    return decode_timetable(question["timetable"])
+
+
+def _next(timetable, last, restriction):
+    """The next run; as in Airflow an error means that there is none, and is logged."""
+    try:
+        info = timetable.next_dagrun_info_v2(last_dagrun_info=last(), restriction=_restriction(restriction))
+        return {"run": _info_text(info), "error": None}
+    except (Exception, SystemExit) as error:
+        return {"run": None, "error": _describe(error)}
+
+
+def _info_of_run(timetable, run):
+    """The run that exists, as its own timetable sees it."""
+    from airflow.models.dagrun import DagRun
+
+    interval = _interval(run["data_interval"])
+    dag_run = DagRun(
+        logical_date=interval and interval.start,
+        run_after=_moment(run["run_after"]),
+        data_interval=interval,
+        partition_key=run["partition_key"],
+        partition_date=_moment(run["partition_date"]),
+    )
+    return timetable.run_info_from_dag_run(dag_run=dag_run)
+
+
+def _restriction(restriction):
+    from airflow.timetables.base import TimeRestriction
+
+    return TimeRestriction(_moment(restriction["earliest"]), _moment(restriction["latest"]), restriction["catchup"])
+
+
+def _run_info(run):
+    from airflow.timetables.base import DagRunInfo
+
+    if run is None:
+        return None
+    return DagRunInfo(
+        run_after=_moment(run["run_after"]),
+        data_interval=_interval(run["data_interval"]),
+        partition_date=_moment(run["partition_date"]),
+        partition_key=run["partition_key"],
+    )
+
+
+def _info_text(info):
+    return info and {
+        "run_after": _text(info.run_after),
+        "data_interval": _interval_text(info.data_interval),
+        "partition_date": _text(info.partition_date),
+        "partition_key": info.partition_key,
+    }
+
+
+def _interval(interval):
+    from airflow.timetables.base import DataInterval
+
+    return interval and DataInterval(_moment(interval[0]), _moment(interval[1]))
+
+
+def _interval_text(interval):
+    return interval and [_text(interval.start), _text(interval.end)]
+
+
+def _moment(text):
+    """A moment in the time zone that Airflow reads from its database."""
+    import msgspec
+    from airflow._shared.timezones.timezone import coerce_datetime, utc
+
+    return text and coerce_datetime(msgspec.convert(text, datetime).astimezone(utc))
+
+
+def _text(moment):
+    """As it is stored, in UTC; Airflow refuses to store a moment without a time zone (`UtcDateTime`)."""
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise ValueError("naive datetime is disallowed")
+    return moment.astimezone(timezone.utc).isoformat()
+
+
+# -- priority weights ----------------------------------------------------------------------------------------------------
+
+
+def _priority_weights(question):
+    """Weights of new or cleared task instances (`TaskInstance.insert_mapping`, `TaskInstance.refresh_from_task`)."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = DagSerialization.from_dict(question["dag"])
+    return {"weights": [_weight(dag, asked) for asked in question["task_instances"]]}
+
+
+def _weight(dag, asked):
+    from airflow.models.taskinstance import TaskInstance
+
+    try:
+        task = dag.get_task(asked["task_id"])
+        task_instance = TaskInstance(
+            task, run_id=asked["run_id"], map_index=asked["map_index"], dag_version_id=asked["dag_version_id"]
+        )
+        task_instance.try_number = asked["try_number"]
+        weight = task.weight_rule.get_weight(task_instance)
+        if not isinstance(weight, int):
+            raise TypeError(f"get_weight gave {weight!r}, not a whole number")
+        return {"weight": int(weight), "error": None}
+    except (Exception, SystemExit) as error:
+        return {"weight": None, "error": _describe(error)}
+
+
+ANSWERS = {
+    "schedule": _schedule,
+    "create_run": _create_run,
+    "manual_run": _manual_run,
+    "runs_between": _runs_between,
+    "priority_weights": _priority_weights,
+}
