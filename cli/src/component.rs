@@ -11,6 +11,7 @@ use tradewind_dag_processor::{self as dag_processor, DagProcessor};
 use tradewind_metadata::job::JobType;
 use tradewind_metadata::{Database, migrate};
 use tradewind_scheduler::{self as scheduler, Scheduler};
+use tradewind_supervisor::evaluator::{self, Evaluator};
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
 use tradewind_webserver::WebServer;
 use tradewind_worker::{self as worker, Worker};
@@ -41,7 +42,15 @@ async fn run_scheduler(config: &Config, shutdown: CancellationToken) -> Result<(
     let options = scheduler::Options::from_config(config, hostname())?;
     let monitor =
         monitor("scheduler", JobType::Scheduler, "scheduler_health_check_threshold", config, &database).await?;
-    let scheduler = Scheduler::new(database, options).await?;
+    let mut scheduler = Scheduler::new(database, options).await?;
+    match pyhost_options(config) {
+        Ok(host) => {
+            let evaluation = evaluator::Options::from_config(config)?;
+            scheduler = scheduler.with_evaluator(Evaluator::on_demand(host, evaluation));
+        }
+        // Only plugins need one, and a Dag processor may have it.
+        Err(error) => tracing::info!(%error, "the scheduler has no Python"),
+    }
     watched("scheduler", "", monitor, async { Ok(scheduler.run(shutdown).await?) }).await
 }
 

@@ -8,8 +8,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tradewind_metadata::parse_result::{self, ParsedDag, ParsedFile, Schedule, WriteOptions, WriteOutcome};
 use tradewind_metadata::{Database, MetadataError};
+use tradewind_supervisor::evaluator::Evaluator;
 
 use crate::bundle::DagBundle;
+use crate::custom_timetable;
 use crate::parse::{Parse, Parser};
 use crate::parsed_dag::DagDefaults;
 use crate::parsing_result;
@@ -23,6 +25,7 @@ const WRITE_TRIES: u32 = 3;
 pub(crate) struct FileParser {
     pub(crate) database: Database,
     pub(crate) parser: Parser,
+    pub(crate) evaluator: Evaluator,
     pub(crate) defaults: DagDefaults,
     pub(crate) write: WriteOptions,
 }
@@ -80,11 +83,11 @@ impl FileParser {
         if job.cancelled.is_cancelled() {
             return finished(End::GivenUp, timed_out);
         }
-        let file = match result {
+        let mut file = match result {
             Ok(result) => parsing_result::read(result, &job.key, &job.bundle, duration, &self.defaults),
             Err(error) => parsing_result::failed(&job.key, duration, error),
         };
-        match self.write(&file).await {
+        match self.store(&mut file).await {
             Ok(outcome) => {
                 let verdict = verdict(&file, &outcome, asked, &job.known);
                 let last =
@@ -97,6 +100,12 @@ impl FileParser {
                 finished(End::GivenUp, timed_out)
             }
         }
+    }
+
+    /// Asks the plugins whose timetables are used, and writes all there is.
+    async fn store(&self, file: &mut ParsedFile) -> Result<WriteOutcome, MetadataError> {
+        custom_timetable::ask(&self.database, &self.evaluator, &mut file.dags).await?;
+        self.write(file).await
     }
 
     async fn write(&self, file: &ParsedFile) -> Result<WriteOutcome, MetadataError> {
@@ -119,7 +128,8 @@ fn schedules(dags: Vec<ParsedDag>) -> Vec<Schedule> {
 }
 
 /// A file is settled when the next parse can hardly give anything else: nothing new came, it asked nothing of the
-/// database, no Dag of it has gone, and none of its assets has watchers, which depend on Dags being paused.
+/// database, no Dag of it has gone, no timetable of a plugin is used, which only a parse asks anew, and none of its assets
+/// has watchers, which depend on Dags being paused.
 fn verdict(file: &ParsedFile, outcome: &WriteOutcome, asked: bool, known: &HashSet<String>) -> Verdict {
     if let Some(writable) = outcome.postponed {
         let wait = (writable - Utc::now()).to_std().unwrap_or_default();
@@ -127,7 +137,8 @@ fn verdict(file: &ParsedFile, outcome: &WriteOutcome, asked: bool, known: &HashS
     }
     let gone = known.iter().any(|known| !file.dags.iter().any(|dag| dag.dag_id() == known));
     let watched = file.dags.iter().flat_map(ParsedDag::assets).any(|asset| !asset.watchers.is_empty());
-    if outcome.changed.is_empty() && outcome.import_errors == 0 && !asked && !gone && !watched {
+    let custom = file.dags.iter().any(|dag| custom_timetable::is_custom(&dag.schedule));
+    if outcome.changed.is_empty() && outcome.import_errors == 0 && !asked && !gone && !custom && !watched {
         Verdict::Settled
     } else {
         Verdict::Unsettled

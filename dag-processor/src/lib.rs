@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod asset_condition;
 pub mod bundle;
+mod custom_timetable;
 pub mod discovery;
 mod file_parse;
 pub mod ignore;

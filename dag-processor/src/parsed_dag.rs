@@ -72,6 +72,7 @@ pub fn read(data: Value, defaults: &DagDefaults) -> Result<ParsedDag, String> {
             restriction: restriction(&dag),
             timetable,
             max_active_runs: number("max_active_runs", defaults.max_active_runs),
+            custom_next_run: None,
         },
         source_code: archive::source_code(&fileloc)
             .map_err(|error| format!("The code of the Dag cannot be read from {fileloc}: {error}")),

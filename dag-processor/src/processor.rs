@@ -15,6 +15,7 @@ use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_metadata::job::{Job as ComponentJob, JobType};
 use tradewind_metadata::parse_result::{self, Schedule, request};
 use tradewind_metadata::{Database, MetadataError, dag_bundle};
+use tradewind_supervisor::evaluator::{self, Evaluator, service};
 use tradewind_supervisor::pyhost::PyHost;
 use tradewind_supervisor::requests::{Answers, SetUpError};
 
@@ -71,8 +72,10 @@ impl DagProcessor {
     /// # Errors
     /// When a setting is wrong.
     pub fn new(database: Database, host: PyHost, config: &Config, options: Options) -> Result<Self, DagProcessorError> {
+        let evaluator = Evaluator::sharing(host.clone(), evaluator::Options::from_config(config)?);
         let parser = FileParser {
             database: database.clone(),
+            evaluator,
             parser: Parser {
                 host,
                 answers: Answers::new(database.clone(), config)?,
@@ -94,6 +97,8 @@ impl DagProcessor {
         self.sync_bundles().await?;
         let host = host_name();
         let job = ComponentJob::start(self.database.pool(), JobType::DagProcessor, &host, &user_name()).await?;
+        let questions = service::serve(self.database.clone(), self.parser.evaluator.clone(), shutdown.clone());
+        let questions = tokio::spawn(questions);
         let mut work = Work::new(self.clone(), host);
         let mut tick = interval(LOOK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,6 +111,7 @@ impl DagProcessor {
             work.start_parses(Instant::now());
         }
         work.stop().await;
+        questions.await.ok();
         let mut connection = self.database.pool().acquire().await.map_err(MetadataError::from)?;
         job.end(&mut connection).await?;
         Ok(())

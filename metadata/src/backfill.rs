@@ -6,16 +6,21 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::{Connection, FromRow, PgConnection, query, query_as, query_scalar};
+use sqlx::{FromRow, PgConnection, PgPool, query, query_as, query_scalar};
+use tradewind_airflow::evaluation::RunsBetween;
 use tradewind_model::dag::Dag;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
+use tradewind_model::timetable::custom::CustomTimetable;
 use tradewind_model::timetable::{DagRunInfo, TimeRestriction, Timetable, generate_run_id, isoformat};
 
 use crate::clear::{Clearing, clear};
 use crate::dag_run::{self, NewDagRun};
 use crate::dag_run_trigger::timetable_of;
 use crate::serialized_dag::Cache;
-use crate::{MetadataError, Result};
+use crate::{MetadataError, Result, evaluation};
+
+/// Runs that a plugin's timetable is asked for at most: more are a mistake of the timetable.
+const MAX_CUSTOM_RUNS: usize = 10_000;
 
 /// What to do with dates that have a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,14 +89,9 @@ impl Existing {
 ///
 /// # Errors
 /// [`MetadataError::Invalid`] when the Dag or the dates do not allow it.
-pub async fn preview(
-    connection: &mut PgConnection,
-    dag: &Dag,
-    wanted: &NewBackfill,
-    now: DateTime<Utc>,
-) -> Result<Vec<DagRunInfo>> {
-    let mut infos = infos(dag, wanted, now)?;
-    let existing = existing(connection, dag, &infos).await?;
+pub async fn preview(pool: &PgPool, dag: &Dag, wanted: &NewBackfill, now: DateTime<Utc>) -> Result<Vec<DagRunInfo>> {
+    let mut infos = infos(pool, dag, wanted, now).await?;
+    let existing = existing(&mut *pool.acquire().await?, dag, &infos).await?;
     infos.retain(|info| {
         let run = info.logical_date().and_then(|date| existing.get(&date));
         run.is_none_or(|run| run.stays(wanted.reprocess).is_none())
@@ -104,16 +104,11 @@ pub async fn preview(
 /// # Errors
 /// [`MetadataError::Invalid`] when the Dag or the dates do not allow it, [`MetadataError::Conflict`] when a backfill of
 /// the Dag is going on.
-pub async fn create(
-    connection: &mut PgConnection,
-    dags: &Cache,
-    dag: &Dag,
-    wanted: &NewBackfill,
-    now: DateTime<Utc>,
-) -> Result<i32> {
-    let mut transaction = connection.begin().await?;
+pub async fn create(pool: &PgPool, dags: &Cache, dag: &Dag, wanted: &NewBackfill, now: DateTime<Utc>) -> Result<i32> {
+    refuse_second(&mut *pool.acquire().await?, dag).await?;
+    let infos = infos(pool, dag, wanted, now).await?;
+    let mut transaction = pool.begin().await?;
     refuse_second(&mut transaction, dag).await?;
-    let infos = infos(dag, wanted, now)?;
     if infos.is_empty() {
         return Err(MetadataError::Invalid(format!(
             "No runs to create for Dag {} in the range [{}, {}]",
@@ -173,10 +168,28 @@ async fn refuse_second(connection: &mut PgConnection, dag: &Dag) -> Result<()> {
 }
 
 /// The runs that the Dag's timetable has between the dates, in the order in which they shall run.
-fn infos(dag: &Dag, wanted: &NewBackfill, now: DateTime<Utc>) -> Result<Vec<DagRunInfo>> {
+async fn infos(pool: &PgPool, dag: &Dag, wanted: &NewBackfill, now: DateTime<Utc>) -> Result<Vec<DagRunInfo>> {
     let timetable = timetable_of(dag)?;
     check(dag, &timetable, wanted, now)?;
     let restriction = TimeRestriction { earliest: Some(wanted.from_date), latest: Some(wanted.to_date), catchup: true };
+    let mut infos = match timetable.custom() {
+        Some(custom) => custom_infos(pool, dag, custom, restriction).await?,
+        None => own_infos(dag, &timetable, restriction, now)?,
+    };
+    infos.retain(|info| info.data_interval.is_some_and(|interval| interval.end < now));
+    if wanted.reverse {
+        infos.reverse();
+    }
+    Ok(infos)
+}
+
+/// All runs that a timetable of Airflow's own has within the bounds.
+fn own_infos(
+    dag: &Dag,
+    timetable: &Timetable,
+    restriction: TimeRestriction,
+    now: DateTime<Utc>,
+) -> Result<Vec<DagRunInfo>> {
     let mut infos: Vec<DagRunInfo> = Vec::new();
     let next = |last: Option<&DagRunInfo>| {
         let next = timetable.next_dagrun_info(last, restriction, now);
@@ -185,11 +198,27 @@ fn infos(dag: &Dag, wanted: &NewBackfill, now: DateTime<Utc>) -> Result<Vec<DagR
     while let Some(info) = next(infos.last())? {
         infos.push(info);
     }
-    infos.retain(|info| info.data_interval.is_some_and(|interval| interval.end < now));
-    if wanted.reverse {
-        infos.reverse();
-    }
     Ok(infos)
+}
+
+/// The same of a plugin's timetable. As in Airflow the runs before an error count.
+async fn custom_infos(
+    pool: &PgPool,
+    dag: &Dag,
+    custom: &CustomTimetable,
+    restriction: TimeRestriction,
+) -> Result<Vec<DagRunInfo>> {
+    let question = RunsBetween {
+        timetable: custom.serialized(),
+        last: None,
+        restriction: restriction.into(),
+        limit: MAX_CUSTOM_RUNS,
+    };
+    let answer = evaluation::ask(pool, &dag.dag_id, question, evaluation::PATIENCE).await?;
+    if let Some(error) = answer.error {
+        tracing::error!(dag_id = dag.dag_id, %error, traceback = error.traceback, "the timetable failed");
+    }
+    Ok(answer.runs.into_iter().map(DagRunInfo::from).collect())
 }
 
 fn check(dag: &Dag, timetable: &Timetable, wanted: &NewBackfill, now: DateTime<Utc>) -> Result<()> {

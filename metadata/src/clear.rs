@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::serialized_dag::Cache;
 use crate::task_instance::{Transition, transition};
-use crate::{MetadataError, Result, dag_run, deadline, trace_context};
+use crate::{MetadataError, Result, dag_run, deadline, priority_weight, trace_context};
 
 /// Which task instances to clear, all of one run.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,9 @@ pub async fn clear(connection: &mut PgConnection, dags: &Cache, clearing: Cleari
     let transitions = cleared.iter().map(|cleared| version.next(cleared)).collect::<Result<Vec<_>>>()?;
     transition(&mut transaction, &transitions).await?;
     let carrier = trace_context::new_root();
-    renew(&mut transaction, &ids, &carrier).await?;
+    let renewed = renew(&mut transaction, &ids, &carrier).await?;
+    let weighed = cleared.iter().zip(renewed).filter(|(cleared, _)| version.has_custom_weight(cleared));
+    priority_weight::want(&mut transaction, &weighed.map(|(_, id)| id).collect::<Vec<_>>()).await?;
     requeue(&mut transaction, &run, &carrier).await?;
     transaction.commit().await?;
     Ok(ids.len())
@@ -109,6 +111,13 @@ impl Version {
         };
         let id = if moves { latest_id(connection, clearing.dag_id).await? } else { None };
         Ok(Self { dag, id, default: run.created_dag_version_id })
+    }
+
+    /// Whether only Python knows the weight of the task instance that goes on; what runs keeps its own.
+    fn has_custom_weight(&self, cleared: &Cleared) -> bool {
+        let task = self.dag.as_ref().and_then(|dag| Some((dag, dag.index_of(&cleared.task_id)?)));
+        let is_running = cleared.state.as_deref() == Some(TaskInstanceState::Running.as_str());
+        !is_running && task.is_some_and(|(dag, index)| dag.has_custom_weight(index))
     }
 
     fn next(&self, cleared: &Cleared) -> Result<Transition> {
@@ -154,18 +163,18 @@ async fn latest_id(connection: &mut PgConnection, dag_id: &str) -> Result<Option
 
 /// Gives the task instances the ids of their next attempts. A worker that still runs an old one learns it from its
 /// heartbeat.
-async fn renew(connection: &mut PgConnection, ids: &[Uuid], carrier: &Value) -> Result<()> {
+async fn renew(connection: &mut PgConnection, ids: &[Uuid], carrier: &Value) -> Result<Vec<Uuid>> {
     let next: Vec<Uuid> = ids.iter().map(|_| Uuid::now_v7()).collect();
     query(
         "UPDATE task_instance ti SET id = renewed.next, context_carrier = $3 \
          FROM unnest($1::uuid[], $2::uuid[]) AS renewed (old, next) WHERE ti.id = renewed.old",
     )
     .bind(ids)
-    .bind(next)
+    .bind(&next)
     .bind(carrier)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(next)
 }
 
 async fn requeue(connection: &mut PgConnection, run: &Run, carrier: &Value) -> Result<()> {

@@ -5,15 +5,16 @@
 use chrono::{DateTime, Utc};
 use regex::Regex;
 use serde_json::{Value, json};
-use sqlx::{PgConnection, query_as};
+use sqlx::{PgConnection, PgPool, query_as};
 use tradewind_airflow::config::{Config, ConfigError};
+use tradewind_airflow::evaluation::ManualRun;
 use tradewind_model::dag::Dag;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
-use tradewind_model::timetable::Timetable;
+use tradewind_model::timetable::{DataInterval, Timetable};
 
 use crate::dag_run::{self, Created, NewDagRun};
 use crate::serialized_dag::Cache;
-use crate::{MetadataError, Result};
+use crate::{MetadataError, Result, evaluation};
 
 /// Run ids that are valid whatever the configuration says.
 const GENERATED_RUN_ID: &str =
@@ -76,6 +77,8 @@ pub struct Trigger {
     pub logical_date: Option<DateTime<Utc>>,
     /// When it may start; now by default.
     pub run_after: Option<DateTime<Utc>>,
+    /// Its data interval, where a timetable of a plugin was asked for it ([`custom_data_interval`]).
+    pub data_interval: Option<DataInterval>,
     /// Its configuration, an object.
     pub conf: Value,
     /// Its partition.
@@ -106,11 +109,12 @@ pub async fn trigger(
     let run_after = wanted.run_after.unwrap_or(now);
     let timetable = timetable_of(&dag)?;
     check_partition(&dag, &timetable, wanted.partition_key.as_deref())?;
-    let data_interval = match wanted.logical_date {
-        Some(_) => {
+    let data_interval = match (wanted.logical_date, wanted.data_interval) {
+        (None, _) => None,
+        (Some(_), Some(asked)) => Some(asked),
+        (Some(_), None) => {
             Some(timetable.infer_manual_data_interval(run_after).map_err(|e| MetadataError::Invalid(e.to_string()))?)
         }
-        None => None,
     };
     let run = NewDagRun {
         run_id: wanted.run_id.clone(),
@@ -129,6 +133,39 @@ pub async fn trigger(
         note: wanted.note.clone(),
     };
     dag_run::create(connection, &dag, &run, now).await
+}
+
+/// The data interval of the run that is asked for, where only Python can tell it. To be called before the transaction: the
+/// plugin may take its time.
+///
+/// # Errors
+/// [`MetadataError::Invalid`] when the plugin fails or nobody asks it.
+pub async fn custom_data_interval(
+    pool: &PgPool,
+    dags: &Cache,
+    wanted: &Trigger,
+    now: DateTime<Utc>,
+) -> Result<Option<DataInterval>> {
+    if wanted.logical_date.is_none() {
+        return Ok(None);
+    }
+    let mut connection = pool.acquire().await?;
+    let Some(dag) = dags.latest(&mut connection, &wanted.dag_id).await? else { return Ok(None) };
+    drop(connection);
+    let timetable = timetable_of(&dag)?;
+    let Some(custom) = timetable.custom() else { return Ok(None) };
+    let run_after = wanted.run_after.unwrap_or(now);
+    let question = ManualRun {
+        timetable: custom.serialized(),
+        run_type: wanted.run_type.as_str().to_owned(),
+        run_after,
+        data_interval: None,
+        infer_for: Some(run_after),
+        run_id: Some(wanted.run_id.clone()),
+        partition_key: wanted.partition_key.clone(),
+    };
+    let answer = evaluation::ask(pool, &wanted.dag_id, question, evaluation::PATIENCE).await?;
+    Ok(answer.data_interval.map(|(start, end)| DataInterval { start, end }))
 }
 
 async fn check_dag(connection: &mut PgConnection, wanted: &Trigger) -> Result<()> {

@@ -27,6 +27,7 @@ pub mod job;
 pub mod migrate;
 pub mod notify;
 pub mod parse_result;
+pub mod priority_weight;
 pub mod queue;
 pub mod rendered_fields;
 pub mod run_facts;

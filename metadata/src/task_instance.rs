@@ -10,7 +10,7 @@ use tradewind_model::scheduling::{Expansion, NewTaskInstance};
 use tradewind_model::state::{TaskInstanceState, is_legal_edge};
 use uuid::Uuid;
 
-use crate::{MetadataError, Result, notify};
+use crate::{MetadataError, Result, notify, priority_weight};
 
 /// Transitions from which on their statement is planned anew: a plan kept from the time when the table was small takes
 /// minutes for thousands.
@@ -162,7 +162,8 @@ pub async fn create(
     if new.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Value> = new.iter().map(|new| row(dag, new)).collect();
+    let ids: Vec<Uuid> = new.iter().map(|_| Uuid::now_v7()).collect();
+    let rows: Vec<Value> = new.iter().zip(&ids).map(|(new, id)| row(dag, new, *id)).collect();
     query(include_str!("../queries/task_instance/create.sql"))
         .bind(Value::Array(rows))
         .bind(&dag.dag_id)
@@ -171,15 +172,17 @@ pub async fn create(
         .bind(run.context_carrier)
         .bind(EMPTY_EXECUTOR_CONFIG)
         .bind(now)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-    Ok(())
+    let weighed: Vec<Uuid> =
+        new.iter().zip(ids).filter(|(new, _)| dag.has_custom_weight(new.task)).map(|(_, id)| id).collect();
+    priority_weight::want(connection, &weighed).await
 }
 
-fn row(dag: &Dag, new: &New) -> Value {
+fn row(dag: &Dag, new: &New, id: Uuid) -> Value {
     let task = dag.at(new.task);
     json!({
-        "id": Uuid::now_v7(),
+        "id": id,
         "task_id": task.task_id,
         "map_index": new.map_index,
         "state": new.state,

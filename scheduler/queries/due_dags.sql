@@ -1,3 +1,4 @@
+-- $1 now, $2 how many, $3 Dags that wait for their plugin.
 -- Dags whose timetable wants a run now. Another scheduler that looks at the same Dag is passed over.
 SELECT
     dag_id, next_dagrun, next_dagrun_data_interval_start, next_dagrun_data_interval_end, next_dagrun_partition_key,
@@ -11,6 +12,7 @@ WHERE NOT is_paused
   AND NOT coalesce(has_import_errors, false)
   AND NOT exceeds_max_non_backfill
   AND next_dagrun_create_after <= $1
+  AND dag_id <> ALL ($3)
 ORDER BY next_dagrun_create_after
 LIMIT $2
 FOR NO KEY UPDATE OF dag SKIP LOCKED

@@ -26,6 +26,8 @@ pub(crate) struct Gathered {
     pub(crate) runs: BTreeMap<i32, DateTime<Utc>>,
     /// Dags that changed, were paused or un-paused.
     pub(crate) dags: BTreeSet<String>,
+    /// Runs may have to be made.
+    pub(crate) create: bool,
     /// Something may have been missed: look at everything.
     pub(crate) everything: bool,
 }
@@ -58,6 +60,18 @@ impl News {
             _ => gathered.everything = true,
         }
         drop(gathered);
+        self.arrived.notify_one();
+    }
+
+    /// A run may go on that waited for something within this process.
+    pub(crate) fn add_run(&self, run: i32) {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).runs.insert(run, Utc::now());
+        self.arrived.notify_one();
+    }
+
+    /// A Dag may have a run made that waited for something within this process.
+    pub(crate) fn add_dags(&self) {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).create = true;
         self.arrived.notify_one();
     }
 
@@ -109,7 +123,7 @@ impl Agenda {
         for (run, heard) in gathered.runs {
             self.runs.entry(run).and_modify(|since| *since = since.map(|_| heard)).or_insert(Some(heard));
         }
-        self.create |= !gathered.dags.is_empty();
+        self.create |= gathered.create || !gathered.dags.is_empty();
         self.dags.extend(gathered.dags);
         self.everything |= gathered.everything;
     }

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod agenda;
+mod custom_timetable;
+mod custom_weight;
 mod dispatch;
 mod options;
 mod reaper;
@@ -23,8 +25,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tradewind_metadata::job::{Job, JobType};
 use tradewind_metadata::{Database, MetadataError, Result, deadline, notify, serialized_dag};
+use tradewind_supervisor::evaluator::{Evaluator, service};
 
 use agenda::{Agenda, Alarms, News, Rest};
+use custom_timetable::Plans;
+use custom_weight::Weights;
 use dispatch::Dispatcher;
 pub use options::{Options, Timeouts};
 use reaper::Reaper;
@@ -48,6 +53,9 @@ const PAUSE_FOR_HELD_DAGS: TimeDelta = TimeDelta::milliseconds(100);
 /// A scheduler that has missed so many heartbeats is dead, and its runs are looked at by the others.
 const DEAD_AFTER_HEARTBEATS: u32 = 3;
 
+/// How long a question to a plugin waits for a Dag processor before a scheduler answers it.
+const QUESTION_AGE: Duration = Duration::from_secs(2);
+
 /// A scheduler; any number may run on one database.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -61,6 +69,9 @@ pub struct Scheduler {
     agenda: Agenda,
     alarms: Alarms,
     rest: Rest,
+    news: News,
+    plans: Plans,
+    evaluator: Option<Evaluator>,
     next_due: Option<DateTime<Utc>>,
     next_deadline: Option<DateTime<Utc>>,
     statistics_settled: bool,
@@ -76,9 +87,11 @@ impl Scheduler {
         let unixname: String = unixname;
         let job = Job::start(database.pool(), JobType::Scheduler, &options.hostname, &unixname).await?;
         let dags = serialized_dag::Cache::default();
+        let news = News::default();
         let runs = RunScheduler {
             database: database.clone(),
             dags: dags.clone(),
+            weights: Weights::new(database.clone(), news.clone()),
             job_id: job.id,
             max_retry_delay: options.max_retry_delay,
             poll_interval: TimeDelta::from_std(options.poll_interval).unwrap_or(UNDECIDED_FOR),
@@ -87,6 +100,9 @@ impl Scheduler {
             Dispatcher { database: database.clone(), dags: dags.clone(), parallelism: options.parallelism };
         let reaper = Reaper::new(database.clone(), dags.clone(), job.id, options.clone());
         Ok(Self {
+            plans: Plans::new(database.clone(), news.clone()),
+            news,
+            evaluator: None,
             database,
             options,
             job,
@@ -103,13 +119,19 @@ impl Scheduler {
         })
     }
 
+    /// The same, answering itself what plugins are asked when no Dag processor does.
+    #[must_use]
+    pub fn with_evaluator(self, evaluator: Evaluator) -> Self {
+        Self { evaluator: Some(evaluator), ..self }
+    }
+
     /// Schedules until the shutdown.
     ///
     /// # Errors
     /// Only when the database cannot be listened to at the start; later failures are logged and tried again.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
         let listener = notify::listen(self.database.pool(), &[notify::DAG_RUN, notify::DAG]).await?;
-        let news = News::default();
+        let news = self.news.clone();
         let gathering = tokio::spawn(news.clone().gather(listener, shutdown.clone()));
         let heartbeat = tokio::spawn(keep_alive(
             self.database.clone(),
@@ -169,6 +191,9 @@ impl Scheduler {
         }
         if self.agenda.everything {
             self.sweep(now).await?;
+        }
+        if sweep && let Some(evaluator) = &self.evaluator {
+            service::answer_waiting(&self.database, evaluator, QUESTION_AGE).await?;
         }
         self.look_at_dags().await?;
         let mut start = self.agenda.create;
@@ -242,10 +267,11 @@ impl Scheduler {
         if self.agenda.create {
             let now = Utc::now();
             let created =
-                retried(|| run_creation::create_due_runs(&self.database, &self.dags, self.job.id, now)).await?;
+                retried(|| run_creation::create_due_runs(&self.database, &self.dags, &self.plans, self.job.id, now))
+                    .await?;
             counter!("tradewind.scheduler.runs_created").increment(created as u64);
             // A Dag that is due still is held by another scheduler, which will make its run.
-            let next = run_creation::next_due(&self.database).await?;
+            let next = run_creation::next_due(&self.database, &self.plans).await?;
             self.next_due = next.map(|due| due.max(now + PAUSE_FOR_HELD_DAGS));
         }
         if start {

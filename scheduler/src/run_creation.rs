@@ -5,14 +5,18 @@ use rand::distr::{Alphanumeric, SampleString};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row, query, query_scalar};
+use tradewind_airflow::evaluation::CreateRun;
 use tradewind_metadata::dag_run::{self, NewDagRun};
 use tradewind_metadata::{Database, MetadataError, Result, serialized_dag};
 use tradewind_model::dag::Dag;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
+use tradewind_model::timetable::custom::CustomTimetable;
 use tradewind_model::timetable::{
     AutomatedRun, DagRunInfo, DataInterval, DateRange, RANDOM_TEXT_LENGTH, RunIdParts, TimeRestriction, Timetable,
     next_run,
 };
+
+use crate::custom_timetable::Plans;
 
 /// Dags looked at in one transaction.
 const BATCH: i64 = 50;
@@ -23,17 +27,22 @@ const BATCH: i64 = 50;
 pub(crate) async fn create_due_runs(
     database: &Database,
     dags: &serialized_dag::Cache,
+    plans: &Plans,
     job_id: i32,
     now: DateTime<Utc>,
 ) -> Result<usize> {
     let mut created = 0;
     loop {
         let mut transaction = database.pool().begin().await?;
-        let due =
-            query(include_str!("../queries/due_dags.sql")).bind(now).bind(BATCH).fetch_all(&mut *transaction).await?;
+        let due = query(include_str!("../queries/due_dags.sql"))
+            .bind(now)
+            .bind(BATCH)
+            .bind(plans.waiting())
+            .fetch_all(&mut *transaction)
+            .await?;
         for row in &due {
             let due = DueDag::read(row)?;
-            created += usize::from(due.create(&mut transaction, dags, job_id, now).await?);
+            created += usize::from(due.create(&mut transaction, dags, plans, job_id, now).await?);
         }
         transaction.commit().await?;
         if due.len() < usize::try_from(BATCH).unwrap_or(usize::MAX) {
@@ -43,8 +52,8 @@ pub(crate) async fn create_due_runs(
 }
 
 /// When the next run is due; `None` when no Dag waits for time to pass.
-pub(crate) async fn next_due(database: &Database) -> Result<Option<DateTime<Utc>>> {
-    Ok(query_scalar(include_str!("../queries/next_due.sql")).fetch_one(database.pool()).await?)
+pub(crate) async fn next_due(database: &Database, plans: &Plans) -> Result<Option<DateTime<Utc>>> {
+    Ok(query_scalar(include_str!("../queries/next_due.sql")).bind(plans.waiting()).fetch_one(database.pool()).await?)
 }
 
 struct DueDag {
@@ -74,6 +83,7 @@ impl DueDag {
         &self,
         connection: &mut PgConnection,
         dags: &serialized_dag::Cache,
+        plans: &Plans,
         job_id: i32,
         now: DateTime<Utc>,
     ) -> Result<bool> {
@@ -90,8 +100,12 @@ impl DueDag {
                 return Ok(false);
             }
         };
-        let created = self.may_be_scheduled && self.make_run(connection, &dag, &timetable, job_id, now).await?;
-        self.advance(connection, &dag, &timetable, now).await?;
+        let Some((run_id, next)) = self.plan(&dag, &timetable, plans, now) else { return Ok(false) };
+        let created = match run_id {
+            Some(run_id) if self.may_be_scheduled => self.make_run(connection, &dag, run_id, job_id, now).await?,
+            _ => false,
+        };
+        set_next_dagrun(connection, &self.dag_id, next.as_ref()).await?;
         query(include_str!("../queries/set_exceeds_max_active_runs.sql"))
             .bind(&self.dag_id)
             .execute(connection)
@@ -99,22 +113,74 @@ impl DueDag {
         Ok(created)
     }
 
-    async fn make_run(
+    /// How the run is called, and which one comes after it; `None` while a plugin has still to say so. A timetable that
+    /// fails gives no next run.
+    fn plan(
         &self,
-        connection: &mut PgConnection,
         dag: &Dag,
         timetable: &Timetable,
-        job_id: i32,
+        plans: &Plans,
         now: DateTime<Utc>,
-    ) -> Result<bool> {
+    ) -> Option<(Option<String>, Option<DagRunInfo>)> {
+        match timetable.custom() {
+            Some(custom) => self.custom_plan(dag, custom, plans),
+            None => Some((Some(self.run_id(timetable)), self.next(dag, timetable, now))),
+        }
+    }
+
+    fn custom_plan(
+        &self,
+        dag: &Dag,
+        custom: &CustomTimetable,
+        plans: &Plans,
+    ) -> Option<(Option<String>, Option<DagRunInfo>)> {
+        let question = CreateRun {
+            timetable: custom.serialized(),
+            due: (&self.info).into(),
+            restriction: restriction_of(dag).into(),
+        };
+        let dag_id = &self.dag_id;
+        let answer = match plans.take(dag_id, &question)? {
+            Ok(answer) => answer,
+            Err(error) => {
+                let traceback = &error.traceback;
+                tracing::error!(dag_id, %error, traceback, "no run is made, because the timetable failed");
+                return Some((None, None));
+            }
+        };
+        if let Some(error) = &answer.next.error {
+            tracing::error!(dag_id, %error, traceback = error.traceback, "the timetable gives no next run");
+        }
+        let next = answer.next.run.map(DagRunInfo::from);
+        if next
+            .as_ref()
+            .is_some_and(|next| next.run_after == self.info.run_after && next.data_interval == self.info.data_interval)
+        {
+            tracing::error!(dag_id, "the timetable gives the same run again; the Dag has no next run");
+            return Some((Some(answer.run_id), None));
+        }
+        Some((Some(answer.run_id), next))
+    }
+
+    fn run_id(&self, timetable: &Timetable) -> String {
         let parts = RunIdParts {
             run_type: DagRunType::Scheduled,
             run_after: &self.info.run_after,
             partition_key: self.info.partition_key.as_deref(),
         };
+        timetable.generate_run_id(parts, || Alphanumeric.sample_string(&mut rand::rng(), RANDOM_TEXT_LENGTH))
+    }
+
+    async fn make_run(
+        &self,
+        connection: &mut PgConnection,
+        dag: &Dag,
+        run_id: String,
+        job_id: i32,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
         let run = NewDagRun {
-            run_id: timetable
-                .generate_run_id(parts, || Alphanumeric.sample_string(&mut rand::rng(), RANDOM_TEXT_LENGTH)),
+            run_id,
             run_type: DagRunType::Scheduled,
             state: DagRunState::Queued,
             logical_date: self.info.logical_date(),
@@ -139,27 +205,17 @@ impl DueDag {
         }
     }
 
-    /// Stores the run after this one.
-    async fn advance(
-        &self,
-        connection: &mut PgConnection,
-        dag: &Dag,
-        timetable: &Timetable,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
+    /// The run after this one.
+    fn next(&self, dag: &Dag, timetable: &Timetable, now: DateTime<Utc>) -> Option<DagRunInfo> {
         let last = AutomatedRun {
             run_after: self.info.run_after,
             data_interval: self.info.data_interval,
             partition_key: self.info.partition_key.clone(),
         };
-        let next = match next_run(timetable, restriction_of(dag), Some(&last), now) {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::error!(dag_id = self.dag_id, %error, "the timetable gives no next run");
-                None
-            }
-        };
-        set_next_dagrun(connection, &self.dag_id, next.as_ref()).await
+        next_run(timetable, restriction_of(dag), Some(&last), now).unwrap_or_else(|error| {
+            tracing::error!(dag_id = self.dag_id, %error, "the timetable gives no next run");
+            None
+        })
     }
 }
 

@@ -7,11 +7,15 @@ use sqlx::{PgConnection, query, query_scalar};
 use tradewind_metadata::run_facts::StoredRun;
 use tradewind_metadata::task_instance::{New, Transition, transition_silently};
 use tradewind_metadata::trigger::NewTrigger;
-use tradewind_metadata::{Database, Result, dag_run, deadline, serialized_dag, task_instance, trigger};
+use tradewind_metadata::{
+    Database, Result, dag_run, deadline, priority_weight, serialized_dag, task_instance, trigger,
+};
 use tradewind_model::dag::Dag;
 use tradewind_model::scheduling::{self, RunEnd, RunView, Start, Step};
 use tradewind_model::state::{DagRunState, TaskInstanceState};
 use uuid::Uuid;
+
+use crate::custom_weight::{WaitingRun, Weights};
 
 /// Steps taken in one transaction while task instances are being made; more wait for the next turn.
 const ROUNDS: usize = 8;
@@ -45,6 +49,7 @@ pub(crate) enum Looked {
 pub(crate) struct RunScheduler {
     pub(crate) database: Database,
     pub(crate) dags: serialized_dag::Cache,
+    pub(crate) weights: Weights,
     pub(crate) job_id: i32,
     pub(crate) max_retry_delay: TimeDelta,
     /// When to look again at a run that waits for something of which nobody tells.
@@ -75,7 +80,12 @@ impl RunScheduler {
         };
         let dag = self.dags.version_of_hash(&mut transaction, version, hash).await?;
         let mut outcome = Outcome::default();
+        let mut awaits_weights = false;
         for _ in 0..ROUNDS {
+            awaits_weights = self.awaits_weights(&mut transaction, &run, &dag).await?;
+            if awaits_weights {
+                break;
+            }
             let again = self.step(&mut transaction, &run, &dag, version, now, &mut outcome).await?;
             if !again {
                 break;
@@ -88,7 +98,16 @@ impl RunScheduler {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
+        if awaits_weights {
+            let (dag_id, run_id) = (run.dag_id, run.facts.run_id);
+            self.weights.work_out(WaitingRun { id, dag_id, run_id, dag_version_id: version });
+        }
         Ok(Looked::At(outcome))
+    }
+
+    /// Whether plugins have still to weigh task instances of the run, which start in the order of their weights.
+    async fn awaits_weights(&self, connection: &mut PgConnection, run: &StoredRun, dag: &Dag) -> Result<bool> {
+        Ok(dag.has_custom_weights() && priority_weight::is_wanted(connection, &run.dag_id, &run.facts.run_id).await?)
     }
 
     async fn step(

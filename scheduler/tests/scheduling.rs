@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod explanation;
+mod plugins;
 mod reaping;
 mod support;
 

@@ -117,6 +117,14 @@ async fn every_example_dag_is_stored_as_official_airflow_stores_it() -> TestResu
         }
         assert_eq!(stored[dag_id]["warnings"], recorded[dag_id]["warnings"], "{dag_id}");
     }
+    // The timetable of a plugin was asked; the next run depends on the day.
+    let workday = "example_workday_timetable";
+    let (found, expected) = (support::comparable(stored[workday].clone()), expected[workday].clone());
+    for (column, value) in support::comparable(expected)["dag"].as_object().ok_or("no row")? {
+        if column.starts_with("timetable") || column.starts_with("next_dagrun") {
+            assert_eq!(found["dag"][column], *value, "{column}");
+        }
+    }
     // Parsed again, nothing has changed.
     fixture.parse_once().await?;
     let again = support::stored_dags(fixture.pool()).await?;
@@ -125,6 +133,64 @@ async fn every_example_dag_is_stored_as_official_airflow_stores_it() -> TestResu
             assert_eq!(again[dag_id]["versions"], facts["versions"], "{dag_id}");
         }
     }
+    Ok(())
+}
+
+const PLUGIN: &str = "\
+import os
+from airflow.plugins_manager import AirflowPlugin
+from airflow.timetables.base import DagRunInfo, Timetable
+
+class Moody(Timetable):
+    description = 'As the mood is'
+    def __init__(self, mood):
+        self.mood = mood
+    def serialize(self):
+        return {'mood': self.mood}
+    @classmethod
+    def deserialize(cls, data):
+        return cls(**data)
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        if self.mood == 'dies':
+            os._exit(7)
+        if self.mood == 'raises':
+            raise LookupError('on purpose')
+        return DagRunInfo.exact(restriction.earliest)
+
+class Plugin(AirflowPlugin):
+    name = 'moody'
+    timetables = [Moody]
+";
+
+#[tokio::test]
+async fn a_timetable_that_fails_costs_its_own_dag_the_next_run() -> TestResult {
+    let (dags, plugins) = (TempDir::new()?, TempDir::new()?);
+    fs::write(plugins.path().join("moody.py"), PLUGIN)?;
+    let file = "import pendulum\nfrom airflow.sdk import DAG\nfrom moody import Moody\n\
+        for mood in ('good', 'raises', 'dies'):\n    \
+        with DAG(mood, schedule=Moody(mood), start_date=pendulum.datetime(2026, 1, 1)): pass\n";
+    fs::write(dags.path().join("moods.py"), file)?;
+    let fixture = Fixture::start(&[
+        bundles(&[("moods", dags.path())]),
+        ("AIRFLOW__CORE__PLUGINS_FOLDER", plugins.path().to_string_lossy().into_owned()),
+    ])
+    .await?;
+    let summary = fixture.parse_once().await?;
+    assert_eq!((summary.dags, summary.import_errors), (3, 0));
+    let rows: Vec<(String, Option<String>, Option<String>)> = sqlx::query_as(
+        "SELECT dag_id, timetable_description, to_char(next_dagrun AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM dag ORDER BY 1",
+    )
+    .fetch_all(fixture.pool())
+    .await?;
+    let row = |dag_id: &str, description: &str, next: Option<&str>| {
+        (dag_id.to_owned(), Some(description.to_owned()), next.map(str::to_owned))
+    };
+    let expected = [
+        row("dies", "", None),
+        row("good", "As the mood is", Some("2026-01-01")),
+        row("raises", "As the mood is", None),
+    ];
+    assert_eq!(rows, expected);
     Ok(())
 }
 

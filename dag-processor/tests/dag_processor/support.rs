@@ -155,10 +155,11 @@ pub(crate) fn comparable(mut facts: Value) -> Value {
     canonical(&facts)
 }
 
-/// Takes out the columns about the next run.
-pub(crate) fn drop_next_run(facts: &mut Value) {
+/// Takes out the columns that follow from a timetable of a plugin.
+pub(crate) fn drop_what_only_python_knows(facts: &mut Value) {
+    let shown = ["timetable_summary", "timetable_description", "timetable_periodic"];
     if let Some(dag) = facts["dag"].as_object_mut() {
-        OCCURRENCE.iter().for_each(|column| drop(dag.remove(*column)));
+        OCCURRENCE.iter().chain(&shown).for_each(|column| drop(dag.remove(*column)));
     }
 }
 

@@ -69,11 +69,15 @@ fn row(file: &ParsedFile, dag: &ParsedDag, assets: &AssetIds, options: &WriteOpt
 }
 
 /// The columns that say whether and when the Dag runs next (`DagModel.calculate_dagrun_date_fields`). The `next_dagrun…`
-/// columns stay as they are where only Python knows the timetable, and are emptied where it gives no answer.
+/// columns are emptied where the timetable gives no answer, and stay as they are where only Python knows the timetable and
+/// was not asked about the run that is now the latest.
 pub(super) fn set_schedule(row: &mut Value, dag: &Schedule, facts: &DagFacts, now: DateTime<Utc>) {
     row["exceeds_max_non_backfill"] =
         json!(dag.timetable.can_be_scheduled() && facts.active_runs >= i64::from(dag.max_active_runs));
-    let next = timetable::next_run(&dag.timetable, dag.restriction, facts.latest_run.as_ref(), now);
+    let next = match &dag.custom_next_run {
+        Some(asked) if asked.after == facts.latest_run => Ok(asked.next.clone()),
+        _ => timetable::next_run(&dag.timetable, dag.restriction, facts.latest_run.as_ref(), now),
+    };
     row["next_run_is_known"] = json!(!matches!(next, Err(TimetableError::Custom { .. })));
     match next {
         Ok(Some(next)) => {
@@ -84,7 +88,7 @@ pub(super) fn set_schedule(row: &mut Value, dag: &Schedule, facts: &DagFacts, no
             row["next_dagrun_partition_key"] = json!(next.partition_key);
             row["next_dagrun_partition_date"] = json!(next.partition_date);
         }
-        Ok(None) => {}
+        Ok(None) | Err(TimetableError::Custom { .. }) => {}
         Err(error) => tracing::warn!(dag_id = dag.dag_id, %error, "next run of the Dag cannot be computed"),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, query, query_as};
+use sqlx::{FromRow, PgConnection, PgPool, query, query_as};
 use tradewind_model::timetable::{AutomatedRun, DataInterval};
 use uuid::Uuid;
 
@@ -62,16 +62,26 @@ pub(super) async fn read(
     connection: &mut PgConnection,
     dags: impl Iterator<Item = &Schedule>,
 ) -> Result<HashMap<String, DagFacts>> {
-    let (mut ids, mut scheduled, mut partitioned) = (vec![], vec![], vec![]);
-    for dag in dags {
-        ids.push(dag.dag_id.as_str());
-        scheduled.push(dag.timetable.can_be_scheduled());
-        partitioned.push(dag.timetable.partitioned());
-    }
+    let dags: Vec<&Schedule> = dags.collect();
+    let ids: Vec<&str> = dags.iter().map(|dag| dag.dag_id.as_str()).collect();
     query("SELECT 1 FROM dag WHERE dag_id = ANY($1) ORDER BY dag_id FOR UPDATE")
         .bind(&ids)
         .execute(&mut *connection)
         .await?;
+    load(connection, &dags).await
+}
+
+/// The latest automated run of each Dag, for whoever works out the next one before the rows are locked.
+pub async fn latest_automated_runs(pool: &PgPool, dags: &[&Schedule]) -> Result<HashMap<String, AutomatedRun>> {
+    let mut connection = pool.acquire().await?;
+    let facts = load(&mut connection, dags).await?;
+    Ok(facts.into_iter().filter_map(|(dag_id, facts)| Some((dag_id, facts.latest_run?))).collect())
+}
+
+async fn load(connection: &mut PgConnection, dags: &[&Schedule]) -> Result<HashMap<String, DagFacts>> {
+    let ids: Vec<&str> = dags.iter().map(|dag| dag.dag_id.as_str()).collect();
+    let scheduled: Vec<bool> = dags.iter().map(|dag| dag.timetable.can_be_scheduled()).collect();
+    let partitioned: Vec<bool> = dags.iter().map(|dag| dag.timetable.partitioned()).collect();
     let rows: Vec<Row> = query_as(include_str!("../../queries/parse_result/facts.sql"))
         .bind(&ids)
         .bind(&scheduled)

@@ -25,7 +25,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use tradewind_airflow::fernet::Fernet;
 
-pub use parsed::{Asset, AssetAlias, AssetUse, AssetWatcher, DagWarning, ParsedDag, ParsedFile, Schedule};
+pub use facts::latest_automated_runs;
+pub use parsed::{
+    Asset, AssetAlias, AssetUse, AssetWatcher, CustomNextRun, DagWarning, ParsedDag, ParsedFile, Schedule,
+};
 pub use refresh::refresh;
 pub use retirement::{clear_orphaned_import_errors, purge_warnings_of_stale_dags, retire_removed, retire_unseen};
 

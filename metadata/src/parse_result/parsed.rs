@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use tradewind_model::timetable::{TimeRestriction, Timetable};
+use tradewind_model::timetable::{AutomatedRun, DagRunInfo, TimeRestriction, Timetable};
 
 /// The result of parsing one file.
 #[derive(Debug, Clone)]
@@ -93,6 +93,17 @@ pub struct Schedule {
     pub restriction: TimeRestriction,
     /// `dag.max_active_runs`.
     pub max_active_runs: i32,
+    /// What a timetable of a plugin was asked, in Python.
+    pub custom_next_run: Option<CustomNextRun>,
+}
+
+/// The next run that a timetable of a plugin wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomNextRun {
+    /// The automated run that it follows.
+    pub after: Option<AutomatedRun>,
+    /// The run; none when there is none, or the plugin failed.
+    pub next: Option<DagRunInfo>,
 }
 
 /// An asset as a Dag declares it.

@@ -168,6 +168,16 @@ impl Dag {
         self.structure.priority_weight(index)
     }
 
+    /// Whether only Python knows the weight of a task's instances; until it was asked, [`Dag::priority_weight`] stands.
+    pub fn has_custom_weight(&self, index: TaskIndex) -> bool {
+        matches!(self.at(index).weight_rule, WeightRule::Custom(_))
+    }
+
+    /// Whether there is a task with such a weight.
+    pub fn has_custom_weights(&self) -> bool {
+        self.tasks().any(|(index, _)| self.has_custom_weight(index))
+    }
+
     /// Owners of the tasks without repetition, in task order.
     pub fn owners(&self) -> Vec<&str> {
         let mut owners = indexmap::IndexSet::new();

@@ -18,6 +18,7 @@ use tradewind_metadata::serialized_dag;
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
 use tradewind_scheduler::{Options, Scheduler, Timeouts};
+use tradewind_supervisor::evaluator::Evaluator;
 use uuid::Uuid;
 
 /// How long anything may take before a test gives up.
@@ -59,6 +60,16 @@ impl World {
     /// Starts a scheduler.
     pub(crate) async fn start_scheduler(&mut self, options: Options) {
         let scheduler = Scheduler::new(self.database.database().clone(), options).await.expect("a scheduler");
+        self.run(scheduler);
+    }
+
+    /// Starts a scheduler that asks plugins itself.
+    pub(crate) async fn start_scheduler_with(&mut self, options: Options, evaluator: Evaluator) {
+        let scheduler = Scheduler::new(self.database.database().clone(), options).await.expect("a scheduler");
+        self.run(scheduler.with_evaluator(evaluator));
+    }
+
+    fn run(&mut self, scheduler: Scheduler) {
         let shutdown = self.shutdown.clone();
         self.schedulers.push(tokio::spawn(async move { scheduler.run(shutdown).await.expect("a clean end") }));
     }

@@ -24,27 +24,29 @@ fn no_run(dag_id: &str, run_id: &str) -> ErrorResponse {
 
 /// Makes a Dag run for `TriggerDagRunOperator`. The run belongs to the user whose run asks for it, through any number
 /// of runs in between.
-pub(super) async fn trigger(
-    connection: &mut PgConnection,
-    answers: &Answers,
-    id: Uuid,
-    asked: TriggerDagRun,
-) -> Answer {
-    let wanted = Trigger {
+pub(super) async fn trigger(answers: &Answers, id: Uuid, asked: TriggerDagRun) -> Answer {
+    let now = Utc::now();
+    let mut wanted = Trigger {
         dag_id: asked.dag_id,
         run_id: asked.run_id,
         run_type: DagRunType::OperatorTriggered,
         triggered_by: DagRunTriggeredBy::Operator,
-        triggering_user_name: dag_run_lookup::triggering_user(connection, id).await.map_err(of_metadata)?,
+        triggering_user_name: None,
         logical_date: asked.logical_date,
         run_after: asked.run_after,
+        data_interval: None,
         conf: Value::Object(asked.conf.unwrap_or_default()),
         // The official client does not pass the partition on.
         partition_key: None,
         note: asked.note,
     };
+    let pool = answers.database.pool();
+    let asked_of_plugin = dag_run_trigger::custom_data_interval(pool, &answers.dags, &wanted, now).await;
+    wanted.data_interval = asked_of_plugin.map_err(of_metadata)?;
+    let mut connection = answers.connection().await?;
+    wanted.triggering_user_name = dag_run_lookup::triggering_user(&mut connection, id).await.map_err(of_metadata)?;
     let mut transaction = connection.begin().await.map_err(|error| of_metadata(error.into()))?;
-    match dag_run_trigger::trigger(&mut transaction, &answers.dags, &answers.run_ids, &wanted, Utc::now()).await {
+    match dag_run_trigger::trigger(&mut transaction, &answers.dags, &answers.run_ids, &wanted, now).await {
         Ok(_) => {}
         Err(MetadataError::Conflict(detail)) => {
             tracing::info!(dag_id = wanted.dag_id, run_id = wanted.run_id, detail, "the Dag run exists already");

@@ -109,6 +109,10 @@ impl Answers {
         if scope == Scope::DagFile && !is_asked_while_parsing(&message) {
             return Err(unhandled());
         }
+        if let ToSupervisor::TriggerDagRun(asked) = message {
+            // May wait for a timetable of a plugin, and holds no connection meanwhile.
+            return dag_runs::trigger(self, scope.attempt()?, asked).await;
+        }
         let mut connection = self.connection().await?;
         self.answer_on(&mut connection, scope, message).await
     }
@@ -136,7 +140,6 @@ impl Answers {
             M::DeleteVariable(asked) => secrets::delete_variable(connection, asked).await,
             M::MaskSecret(_) => Ok(None),
 
-            M::TriggerDagRun(asked) => dag_runs::trigger(connection, self, scope.attempt()?, asked).await,
             M::GetDagRun(asked) => dag_runs::get(connection, asked).await,
             M::GetDagRunState(asked) => dag_runs::state(connection, asked).await,
             M::GetPreviousDagRun(asked) => dag_runs::previous(connection, asked).await,
@@ -185,7 +188,8 @@ impl Answers {
             M::AwaitInputTask(report) => report::await_input(connection, scope.attempt()?, report).await,
             M::SkipDownstreamTasks(report) => report::skip_downstream(connection, scope.attempt()?, report).await,
 
-            M::ResendLoggingFD(_) => Err(unhandled()),
+            // Answered before it came here, and by whoever holds the child's sockets.
+            M::TriggerDagRun(_) | M::ResendLoggingFD(_) => Err(unhandled()),
         }
     }
 }

@@ -55,8 +55,7 @@ pub(super) async fn create(
     let mut wanted = Wanted::read(&mut body)?;
     let dag = wanted.check(&app).await?;
     wanted.backfill.triggering_user_name = Some(user.name);
-    let mut connection = app.pool.acquire().await?;
-    let id = backfill::create(&mut connection, &app.scheduled_dags, &dag, &wanted.backfill, Utc::now()).await;
+    let id = backfill::create(&app.pool, &app.scheduled_dags, &dag, &wanted.backfill, Utc::now()).await;
     find(&app, id.map_err(refusal)?).await.map(Json)
 }
 
@@ -64,8 +63,7 @@ pub(super) async fn preview(State(app): State<App>, user: User, bytes: Bytes) ->
     user.may_write(Resource::Dag)?;
     let mut wanted = Wanted::read(&mut Body::from_bytes(&bytes)?)?;
     let dag = wanted.check(&app).await?;
-    let mut connection = app.pool.acquire().await?;
-    let infos = backfill::preview(&mut connection, &dag, &wanted.backfill, Utc::now()).await.map_err(refusal)?;
+    let infos = backfill::preview(&app.pool, &dag, &wanted.backfill, Utc::now()).await.map_err(refusal)?;
     let backfills: Vec<PreviewedRun> = infos
         .into_iter()
         .map(|info| PreviewedRun {

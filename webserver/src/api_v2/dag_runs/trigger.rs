@@ -11,16 +11,19 @@ use crate::serialized_dag::SerializedDag;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use regex::Regex;
 use serde_json::{Map, Value};
 use sqlx::FromRow;
 use std::sync::LazyLock;
+use tradewind_airflow::evaluation::ManualRun;
 use tradewind_airflow::serialized_dag;
+use tradewind_metadata::evaluation::{self, AskError};
 use tradewind_metadata::{MetadataError, dag_run};
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
+use tradewind_model::timetable::custom::CustomTimetable;
 use tradewind_model::timetable::{RunIdParts, Timetable};
 
 /// Ids that Airflow makes itself (`airflow/models/dagrun.py`, `RUN_ID_REGEX`).
@@ -93,6 +96,10 @@ impl Wanted {
         })
     }
 
+    fn given_run_id(&self) -> Option<String> {
+        self.run_id.clone().filter(|id| !id.is_empty())
+    }
+
     /// Makes the run.
     pub(crate) async fn create(
         self,
@@ -101,7 +108,7 @@ impl Wanted {
         triggered_by: DagRunTriggeredBy,
         user: &User,
     ) -> ApiResult<DagRun> {
-        let run = new_run(app, dag, self, triggered_by, user)?;
+        let run = new_run(app, dag, self, triggered_by, user).await?;
         let scheduled = serialized_dag::parse(&dag.data).map_err(|error| ApiError::internal(&error))?;
         let mut transaction = app.pool.begin().await?;
         let note = run.note.is_some();
@@ -133,7 +140,7 @@ async fn check_triggerable(app: &App, dag_id: &str) -> ApiResult<()> {
     Ok(())
 }
 
-fn new_run(
+async fn new_run(
     app: &App,
     dag: &SerializedDag,
     wanted: Wanted,
@@ -145,21 +152,10 @@ fn new_run(
         let detail = format!("Dag '{}' is not a partitioned Dag and does not accept a partition_key.", dag.dag_id);
         return Err(ApiError::bad_request(detail));
     }
-    let data_interval = match (wanted.logical_date, wanted.data_interval) {
-        (None, _) => None,
-        (Some(_), Some(given)) => Some(given),
-        (Some(date), None) => {
-            let interval = timetable.infer_manual_data_interval(date).map_err(|error| ApiError::internal(&error))?;
-            Some((interval.start, interval.end))
-        }
+    let Schedule { data_interval, run_id } = match timetable.custom() {
+        Some(custom) => Schedule::of_plugin(app, &dag.dag_id, custom, &wanted).await?,
+        None => Schedule::of(&timetable, &wanted)?,
     };
-    let parts = RunIdParts {
-        run_type: wanted.run_type,
-        run_after: &wanted.run_after,
-        partition_key: wanted.partition_key.as_deref(),
-    };
-    let random = || uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
-    let run_id = wanted.run_id.filter(|id| !id.is_empty()).unwrap_or_else(|| timetable.generate_run_id(parts, random));
     check_run_id(app, wanted.run_type, &run_id)?;
     dag.params().check(&wanted.conf).map_err(ApiError::bad_request)?;
     Ok(dag_run::NewDagRun {
@@ -178,6 +174,66 @@ fn new_run(
         partition_date: None,
         note: wanted.note,
     })
+}
+
+/// What the timetable says of a run by hand.
+struct Schedule {
+    data_interval: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    run_id: String,
+}
+
+impl Schedule {
+    fn of(timetable: &Timetable, wanted: &Wanted) -> ApiResult<Self> {
+        let data_interval = match (wanted.logical_date, wanted.data_interval) {
+            (None, _) => None,
+            (Some(_), Some(given)) => Some(given),
+            (Some(date), None) => {
+                let interval =
+                    timetable.infer_manual_data_interval(date).map_err(|error| ApiError::internal(&error))?;
+                Some((interval.start, interval.end))
+            }
+        };
+        let parts = RunIdParts {
+            run_type: wanted.run_type,
+            run_after: &wanted.run_after,
+            partition_key: wanted.partition_key.as_deref(),
+        };
+        let random = || uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let run_id = wanted.given_run_id().unwrap_or_else(|| timetable.generate_run_id(parts, random));
+        Ok(Self { data_interval, run_id })
+    }
+
+    /// The same where only Python knows; it is asked only what the request does not give.
+    async fn of_plugin(app: &App, dag_id: &str, custom: &CustomTimetable, wanted: &Wanted) -> ApiResult<Self> {
+        let given = wanted.logical_date.and(wanted.data_interval);
+        let infer_for = wanted.logical_date.filter(|_| given.is_none());
+        if let Some(run_id) = wanted.given_run_id().filter(|_| infer_for.is_none()) {
+            return Ok(Self { data_interval: given, run_id });
+        }
+        let question = ManualRun {
+            timetable: custom.serialized(),
+            run_type: wanted.run_type.as_str().to_owned(),
+            run_after: wanted.run_after,
+            data_interval: given,
+            infer_for,
+            run_id: wanted.given_run_id(),
+            partition_key: wanted.partition_key.clone(),
+        };
+        let answer = evaluation::ask(&app.pool, dag_id, question, evaluation::PATIENCE).await;
+        let answer = answer.map_err(|error| of_plugin(dag_id, error))?;
+        Ok(Self { data_interval: answer.data_interval, run_id: answer.run_id })
+    }
+}
+
+/// As Airflow answers: what a plugin refuses with a `ValueError` is the request's fault, any other error its own.
+fn of_plugin(dag_id: &str, error: AskError) -> ApiError {
+    match error {
+        AskError::Python(error) if error.message.starts_with("ValueError: ") => {
+            ApiError::bad_request(error.message.trim_start_matches("ValueError: ").to_owned())
+        }
+        AskError::Nobody { .. } => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        other => ApiError::internal(&format_args!("timetable of Dag {dag_id}: {other}")),
+    }
 }
 
 /// The timetable of a Dag.

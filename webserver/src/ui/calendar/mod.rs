@@ -14,6 +14,10 @@ use chrono::{DateTime, Datelike as _, DurationRound as _, TimeDelta, Utc};
 use indexmap::IndexMap;
 use serde::Serialize;
 use sqlx::{FromRow, Postgres, QueryBuilder};
+use std::time::Duration;
+use tradewind_airflow::evaluation::RunsBetween;
+use tradewind_metadata::evaluation;
+use tradewind_model::timetable::custom::CustomTimetable;
 use tradewind_model::timetable::{DagRunInfo, TimeRestriction};
 
 pub(super) fn routes() -> Router<App> {
@@ -22,6 +26,9 @@ pub(super) fn routes() -> Router<App> {
 
 /// More runs are not planned ahead.
 const MAX_PLANNED_RUNS: usize = 2000;
+
+/// How long the page waits for a timetable of a plugin.
+const PLUGIN_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Serialize)]
 struct Cell {
@@ -88,7 +95,7 @@ async fn read(
     query.push(format!(" GROUP BY {date}, state ORDER BY {date}"));
     let past: Vec<Past> = query.build_query_as().fetch_all(&app.pool).await?;
     let mut cells = match past.last() {
-        Some(last) => planned(&dag, last, &Window(bounds), hourly)?,
+        Some(last) => planned(&app, &dag, last, &Window(bounds), hourly).await?,
         None => Vec::new(),
     };
     let past = past.into_iter().map(|past| Cell { date: past.date, state: past.state, count: past.count });
@@ -98,7 +105,7 @@ async fn read(
 }
 
 /// The runs that the timetable will make until the end of the year of the latest one.
-fn planned(dag: &SerializedDag, last: &Past, window: &Window, hourly: bool) -> ApiResult<Vec<Cell>> {
+async fn planned(app: &App, dag: &SerializedDag, last: &Past, window: &Window, hourly: bool) -> ApiResult<Vec<Cell>> {
     let timetable = timetable(dag)?;
     let (Some(start), Some(end)) = (last.data_interval_start, last.data_interval_end) else { return Ok(Vec::new()) };
     if !timetable.periodic() {
@@ -110,9 +117,15 @@ fn planned(dag: &SerializedDag, last: &Past, window: &Window, hourly: bool) -> A
     let year = end.0.year();
     let mut counts: IndexMap<DateTime<Utc>, i64> = IndexMap::new();
     let mut info = DagRunInfo::interval(start.0, end.0);
+    let mut custom = match timetable.custom() {
+        Some(custom) => Some(planned_by_plugin(app, &dag.dag_id, custom, &info, restriction).await.into_iter()),
+        None => None,
+    };
     for _ in 0..MAX_PLANNED_RUNS {
-        // A timetable of a plugin plans nothing here: only Python can ask it.
-        let next = timetable.next_dagrun_info(Some(&info), restriction, Utc::now()).ok().flatten();
+        let next = match &mut custom {
+            Some(planned) => planned.next(),
+            None => timetable.next_dagrun_info(Some(&info), restriction, Utc::now()).ok().flatten(),
+        };
         let Some(next) = next.filter(|next| next.run_after > info.run_after) else { break };
         let Some(effective) = next.partition_date.or(next.logical_date()).filter(|date| date.year() == year) else {
             break;
@@ -126,4 +139,27 @@ fn planned(dag: &SerializedDag, last: &Past, window: &Window, hourly: bool) -> A
     }
     let cell = |(date, count)| Cell { date: Timestamp(date), state: "planned".to_owned(), count };
     Ok(counts.into_iter().map(cell).collect())
+}
+
+/// What a timetable of a plugin plans after a run. Where it fails, or nobody asks it, the page shows no plans.
+async fn planned_by_plugin(
+    app: &App,
+    dag_id: &str,
+    custom: &CustomTimetable,
+    last: &DagRunInfo,
+    restriction: TimeRestriction,
+) -> Vec<DagRunInfo> {
+    let question = RunsBetween {
+        timetable: custom.serialized(),
+        last: Some(last.into()),
+        restriction: restriction.into(),
+        limit: MAX_PLANNED_RUNS,
+    };
+    match evaluation::ask(&app.pool, dag_id, question, PLUGIN_PATIENCE).await {
+        Ok(answer) => answer.runs.into_iter().map(DagRunInfo::from).collect(),
+        Err(error) => {
+            tracing::warn!(dag_id, %error, "the calendar shows no planned runs");
+            Vec::new()
+        }
+    }
 }

@@ -1,0 +1,100 @@
+"""Timetables and priority weight strategies of the Dags in `dags/plugins.py`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.plugins_manager import AirflowPlugin
+from airflow.task.priority_strategy import PriorityWeightStrategy
+from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
+
+
+class ShiftTimetable(Timetable):
+    """Shifts of some hours; a run starts an hour after the end of its shift. Without a start date there are none."""
+
+    description = "After each shift"
+
+    def __init__(self, hours: int, last_shift: int | None = None):
+        self.hours = hours
+        self.last_shift = last_shift
+        """The shift of the start date's day after which the timetable fails."""
+
+    def serialize(self):
+        return {"hours": self.hours, "last_shift": self.last_shift}
+
+    @classmethod
+    def deserialize(cls, data):
+        return cls(data["hours"], data["last_shift"])
+
+    @property
+    def summary(self):
+        return f"every {self.hours} h"
+
+    def _start_before(self, moment):
+        return moment.replace(hour=moment.hour // self.hours * self.hours, minute=0, second=0, microsecond=0)
+
+    def infer_manual_data_interval(self, *, run_after):
+        end = self._start_before(run_after)
+        return DataInterval(end - timedelta(hours=self.hours), end)
+
+    def generate_run_id(self, *, run_type, run_after, data_interval, **extra):
+        suffix = data_interval.start.strftime("%Y-%m-%dT%H") if data_interval else "no-shift"
+        return f"{run_type.value}__{suffix}"
+
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        if restriction.earliest is None:
+            return None
+        if last_automated_data_interval:
+            start = last_automated_data_interval.end
+        elif restriction.catchup:
+            start = self._start_before(restriction.earliest)
+        else:
+            start = self._start_before(restriction.latest)
+        if self.last_shift is not None and start.hour // self.hours > self.last_shift:
+            raise LookupError("no shift is known after that")
+        if restriction.latest is not None and start > restriction.latest:
+            return None
+        interval = DataInterval(start, start + timedelta(hours=self.hours))
+        return DagRunInfo(run_after=interval.end + timedelta(hours=1), data_interval=interval)
+
+
+class Never(ShiftTimetable):
+    """Runs by hand only, as the attributes say that a timetable may have."""
+
+    description = ""
+    periodic = False
+    can_be_scheduled = False
+    active_runs_limit = 3
+
+    def __init__(self):
+        super().__init__(24)
+
+    def serialize(self):
+        return {}
+
+    @classmethod
+    def deserialize(cls, data):
+        return cls()
+
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        return None
+
+
+class WeighByIndex(PriorityWeightStrategy):
+    """The later an index the heavier, each attempt heavier than all indexes before it."""
+
+    def get_weight(self, ti):
+        return 10 + ti.map_index + 100 * (ti.try_number or 0)
+
+
+class WeighByName(PriorityWeightStrategy):
+    """The number at the end of the task's id."""
+
+    def get_weight(self, ti):
+        return int(ti.task_id.rpartition("_")[2])
+
+
+class ConformancePlugin(AirflowPlugin):
+    name = "conformance_plugin"
+    timetables = [ShiftTimetable, Never]
+    priority_weight_strategies = [WeighByIndex, WeighByName]
