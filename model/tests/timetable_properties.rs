@@ -86,21 +86,7 @@ proptest! {
     /// I8: run after run, time advances, and no empty interval comes twice.
     #[test]
     fn a_catch_up_strictly_increases(serialized in serialized(), start in instant()) {
-        let timetable = Timetable::from_serialized(&serialized).expect("a timetable");
-        let restriction = TimeRestriction { earliest: Some(start), latest: None, catchup: true };
-        let mut last: Option<DagRunInfo> = None;
-        for _ in 0..25 {
-            let next = next_run(&timetable, restriction, last.as_ref().map(automated).as_ref(), start);
-            let next = next.expect("an answer").expect("a run");
-            let interval = next.data_interval.expect("an interval");
-            prop_assert!(next.run_after >= start);
-            prop_assert!(interval.start <= interval.end);
-            if let Some(last) = last {
-                prop_assert!(next.run_after > last.run_after, "{last:?} is followed by {next:?}");
-                prop_assert!(next.logical_date() > last.logical_date(), "{last:?} is followed by {next:?}");
-            }
-            last = Some(next);
-        }
+        check_catch_up(&serialized, start);
     }
 
     /// Without catch-up, a scheduler that looks late and irregularly never repeats a run or goes back.
@@ -140,6 +126,34 @@ proptest! {
             prop_assert!(next.logical_date() <= Some(end));
         }
     }
+}
+
+fn check_catch_up(serialized: &Value, start: DateTime<Utc>) {
+    let timetable = Timetable::from_serialized(serialized).expect("a timetable");
+    let restriction = TimeRestriction { earliest: Some(start), latest: None, catchup: true };
+    let mut last: Option<DagRunInfo> = None;
+    for _ in 0..25 {
+        let next = next_run(&timetable, restriction, last.as_ref().map(automated).as_ref(), start);
+        let next = next.expect("an answer").expect("a run");
+        let interval = next.data_interval.expect("an interval");
+        assert!(next.run_after >= start);
+        assert!(interval.start <= interval.end);
+        if let Some(last) = last {
+            assert!(next.run_after > last.run_after, "{last:?} is followed by {next:?}");
+            assert!(next.logical_date() > last.logical_date(), "{last:?} is followed by {next:?}");
+        }
+        last = Some(next);
+    }
+}
+
+/// Months apart, with a change of the clocks in between: where Airflow gives up.
+#[test]
+fn a_schedule_of_every_hour_on_rare_days_goes_on() {
+    let serialized = json!({
+        "__type": "airflow.timetables.interval.CronDataIntervalTimetable",
+        "__var": { "expression": "0 * 1 jan,jul *", "timezone": "Australia/Sydney" },
+    });
+    check_catch_up(&serialized, at("2029-07-01T13:00:00Z"));
 }
 
 fn at(text: &str) -> DateTime<Utc> {

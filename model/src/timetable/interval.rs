@@ -6,6 +6,10 @@ use super::cron::CronSchedule;
 use super::delta::Delta;
 use super::{DagRunInfo, DataInterval, TimeRestriction, TimetableError};
 
+/// Boundaries that are tried to get past the last run. One is enough, or two where the clocks were changed twice between two
+/// occurrences; Airflow tries one, and then makes no further run.
+const MOST_STEPS_FORWARD: usize = 4;
+
 /// What both data-interval timetables are made of (`airflow.timetables.interval._DataIntervalTimetable`).
 pub(super) trait IntervalSchedule {
     fn next(&self, at: DateTime<Utc>) -> Result<DateTime<Utc>, TimetableError>;
@@ -43,8 +47,9 @@ pub(super) trait IntervalSchedule {
         Ok(Some(DagRunInfo::interval(start, self.next(start)?)))
     }
 
-    /// Where the interval after `last` starts. A coarser schedule than the one `last` was made with can align
-    /// back onto `last` itself; then the next boundary is taken, so that starts always increase.
+    /// Where the interval after `last` starts. A coarser schedule than the one `last` was made with, or one of every hour
+    /// that lies on other instants since a change of the clocks, can align back onto `last` itself or before it; then the
+    /// first boundary after it is taken, so that starts always increase.
     fn start_after(
         &self,
         last: DataInterval,
@@ -55,8 +60,14 @@ pub(super) trait IntervalSchedule {
         if start > last.start {
             return Ok(start);
         }
-        let next = self.next(start)?;
-        if next <= last.start { Err(TimetableError::NoAdvance { at: last.start }) } else { Ok(next) }
+        let mut next = start;
+        for _ in 0..MOST_STEPS_FORWARD {
+            next = self.next(next)?;
+            if next > last.start {
+                return Ok(next);
+            }
+        }
+        Err(TimetableError::NoAdvance { at: last.start })
     }
 }
 
