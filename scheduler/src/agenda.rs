@@ -1,6 +1,6 @@
 //! What the scheduler has to look at, and when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,6 +11,9 @@ use tradewind_metadata::notify;
 
 /// Runs, or Dags, told of at most between two looks; with more, everything is looked at instead.
 const CAPACITY: usize = 10_000;
+
+/// Runs that a sweep has found and that one turn looks at.
+const SWEPT_AT_ONCE: usize = 8;
 
 /// News from other processes, gathered until the scheduler looks.
 #[derive(Debug, Clone, Default)]
@@ -107,6 +110,8 @@ pub(crate) struct Agenda {
     /// Runs to look at. One that was told of need not be looked at when another scheduler has decided on it since then;
     /// the others are looked at in any case.
     pub(crate) runs: BTreeMap<i32, Option<DateTime<Utc>>>,
+    /// Runs that a sweep has found, of which each turn takes a few: what is told of does not wait for all of them.
+    pub(crate) swept: VecDeque<i32>,
     /// Dags whose running runs have to be looked at.
     pub(crate) dags: BTreeSet<String>,
     /// Runs may have to be made.
@@ -126,6 +131,14 @@ impl Agenda {
         self.create |= gathered.create || !gathered.dags.is_empty();
         self.dags.extend(gathered.dags);
         self.everything |= gathered.everything;
+    }
+
+    /// Takes up a few of the runs that a sweep has found. Returns whether there are more.
+    pub(crate) fn take_swept(&mut self) -> bool {
+        let few = self.swept.len().min(SWEPT_AT_ONCE);
+        let runs: Vec<i32> = self.swept.drain(..few).collect();
+        self.add_runs(runs);
+        !self.swept.is_empty()
     }
 
     /// Adds runs to look at in any case.
@@ -232,6 +245,15 @@ mod tests {
         assert_eq!(alarms.take_due(at(8)), BTreeSet::from([2]));
         assert_eq!(alarms.take_due(at(9)), BTreeSet::from([1]));
         assert_eq!((alarms.next(), alarms.take_due(at(99))), (None, BTreeSet::new()));
+    }
+
+    #[test]
+    fn what_a_sweep_has_found_is_taken_up_by_and_by() {
+        let mut agenda = Agenda { swept: (0..12).collect(), ..Agenda::default() };
+        assert!(agenda.take_swept());
+        assert!(agenda.runs.keys().copied().eq(0..8));
+        assert!(!agenda.take_swept());
+        assert_eq!((agenda.runs.len(), agenda.take_swept()), (12, false));
     }
 
     #[test]

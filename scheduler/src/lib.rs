@@ -192,6 +192,9 @@ impl Scheduler {
         if self.agenda.everything {
             self.sweep(now).await?;
         }
+        if self.agenda.take_swept() {
+            news.remind();
+        }
         if sweep && let Some(evaluator) = &self.evaluator {
             service::answer_waiting(&self.database, evaluator, QUESTION_AGE).await?;
         }
@@ -242,7 +245,7 @@ impl Scheduler {
             .fetch_all(self.database.pool())
             .await?;
         counter!("tradewind.scheduler.runs_swept").increment(runs.len() as u64);
-        self.agenda.add_runs(runs);
+        self.agenda.swept = runs.into();
         (self.agenda.create, self.agenda.dispatch, self.agenda.everything) = (true, true, false);
         Ok(())
     }
