@@ -4,10 +4,12 @@
 //! properties that hold.
 #![forbid(unsafe_code)]
 
+pub mod asset;
 pub mod dag;
 pub mod explanation;
 pub mod limits;
 pub mod mapping;
+pub mod partition;
 pub mod scheduling;
 pub mod state;
 pub mod timetable;
