@@ -162,6 +162,7 @@ impl Deployment {
             task_outlets: Vec::new(),
             outlet_events: Vec::new(),
             clear_state_store: false,
+            max_partitions: 1000,
         };
         let mut connection = self.database.pool().acquire().await?;
         attempt::succeed(&mut connection, &report).await?;

@@ -9,9 +9,19 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 use sqlx::{PgConnection, query, query_as, query_scalar};
+use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::supervisor_protocol::to_supervisor::{AssetKey, AssetProfile, OutletEvent};
 
-use crate::{Result, asset, notify};
+use crate::{Result, asset, asset_partition, notify};
+
+/// Reads `[scheduler] partition_mapper_max_downstream_keys`.
+///
+/// # Errors
+/// When it is below 0.
+pub fn max_partitions(config: &Config) -> std::result::Result<usize, ConfigError> {
+    let (section, key) = ("scheduler", "partition_mapper_max_downstream_keys");
+    usize::try_from(config.int(section, key)?).map_err(|_| config.invalid(section, key, "a whole number, not below 0"))
+}
 
 /// The task instance that causes events.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +36,8 @@ pub struct Source<'a> {
     pub map_index: i32,
     /// Partition of its Dag run.
     pub partition_key: Option<&'a str>,
+    /// The date of that partition.
+    pub partition_date: Option<DateTime<Utc>>,
 }
 
 /// An event to record.
@@ -33,32 +45,37 @@ struct NewEvent {
     asset_id: i32,
     extra: Map<String, Value>,
     partition_key: Option<String>,
+    partition_date: Option<DateTime<Utc>>,
     aliases: BTreeSet<String>,
 }
 
-/// Records the events that a successful task instance causes and queues the Dags that wait for them.
+/// Records the events that a successful task instance causes and queues the Dags that wait for them, and partitions of
+/// Dags: at most `max_partitions` for each event and Dag (`[scheduler] partition_mapper_max_downstream_keys`).
 pub async fn register(
     connection: &mut PgConnection,
     source: &Source<'_>,
     outlets: &[AssetProfile],
     said: &[OutletEvent],
+    max_partitions: usize,
 ) -> Result<()> {
     let mut events = of_assets(&mut *connection, source, outlets, said).await?;
     events.extend(of_aliases(&mut *connection, source, outlets, said).await?);
     for event in &events {
-        record(&mut *connection, Some(source), event).await?;
+        record(&mut *connection, Some(source), event, max_partitions).await?;
     }
     Ok(())
 }
 
-/// Records an event that a person reports, queues the Dags that wait for it, and returns its id.
+/// Records an event that a person reports, queues the Dags that wait for it as [`register`] does, and returns its id.
 pub async fn register_by_hand(
     connection: &mut PgConnection,
     asset_id: i32,
     extra: Map<String, Value>,
     partition_key: Option<String>,
+    max_partitions: usize,
 ) -> Result<i32> {
-    record(connection, None, &NewEvent { asset_id, extra, partition_key, aliases: BTreeSet::new() }).await
+    let event = NewEvent { asset_id, extra, partition_key, partition_date: None, aliases: BTreeSet::new() };
+    record(connection, None, &event, max_partitions).await
 }
 
 /// Outlets that are assets or references to one: an event for each thing the task said about it, else one without
@@ -86,15 +103,12 @@ async fn of_assets(
             event.source_alias_name.is_none() && event.dest_asset_key.name == name && event.dest_asset_key.uri == uri
         };
         let before = events.len();
-        events.extend(said.iter().filter(about).map(|event| NewEvent {
-            asset_id,
-            extra: event.extra.clone(),
-            partition_key: event.partition_key.clone().or_else(|| source.partition_key.map(str::to_owned)),
-            aliases: BTreeSet::new(),
+        events.extend(said.iter().filter(about).map(|event| {
+            let partition_key = event.partition_key.as_deref().or(source.partition_key);
+            NewEvent::of_run(source, asset_id, event.extra.clone(), partition_key, BTreeSet::new())
         }));
         if events.len() == before {
-            let partition_key = source.partition_key.map(str::to_owned);
-            events.push(NewEvent { asset_id, extra: Map::new(), partition_key, aliases: BTreeSet::new() });
+            events.push(NewEvent::of_run(source, asset_id, Map::new(), source.partition_key, BTreeSet::new()));
         }
     }
     Ok(events)
@@ -123,10 +137,23 @@ async fn of_aliases(
     for ((key, ..), (aliases, event)) in grouped {
         let extra = Value::Object(event.dest_asset_extra.clone());
         let asset_id = asset::get_or_create(&mut *connection, &key.name, &key.uri, &extra).await?;
-        let partition_key = source.partition_key.map(str::to_owned);
-        events.push(NewEvent { asset_id, extra: event.extra.clone(), partition_key, aliases });
+        events.push(NewEvent::of_run(source, asset_id, event.extra.clone(), source.partition_key, aliases));
     }
     Ok(events)
+}
+
+impl NewEvent {
+    /// An event of a partition. The date of the run's partition is that of no other.
+    fn of_run(
+        source: &Source<'_>,
+        asset_id: i32,
+        extra: Map<String, Value>,
+        partition_key: Option<&str>,
+        aliases: BTreeSet<String>,
+    ) -> Self {
+        let partition_date = source.partition_date.filter(|_| partition_key == source.partition_key);
+        Self { asset_id, extra, partition_key: partition_key.map(str::to_owned), partition_date, aliases }
+    }
 }
 
 /// Equal objects give equal texts, whatever the order of their keys.
@@ -136,7 +163,12 @@ fn sorted_json(object: &Map<String, Value>) -> String {
 }
 
 /// Writes an event and returns its id.
-async fn record(connection: &mut PgConnection, source: Option<&Source<'_>>, event: &NewEvent) -> Result<i32> {
+async fn record(
+    connection: &mut PgConnection,
+    source: Option<&Source<'_>>,
+    event: &NewEvent,
+    max_partitions: usize,
+) -> Result<i32> {
     let aliases: Vec<&str> = event.aliases.iter().map(String::as_str).collect();
     let event_id: i32 = query_scalar(include_str!("../queries/asset/insert_event.sql"))
         .bind(event.asset_id)
@@ -156,15 +188,24 @@ async fn record(connection: &mut PgConnection, source: Option<&Source<'_>>, even
             .execute(&mut *connection)
             .await?;
     }
-    if event.partition_key.is_some() {
-        return Ok(event_id);
-    }
-    let queued: Vec<String> = query_scalar(include_str!("../queries/asset/queue_dag_runs.sql"))
+    let listening: Vec<(String, bool)> = query_as(include_str!("../queries/asset/queue_dag_runs.sql"))
         .bind(event.asset_id)
         .bind(&aliases)
+        .bind(event.partition_key.as_deref())
         .fetch_all(&mut *connection)
         .await?;
-    notify::send(connection, notify::DAG, &queued).await?;
+    let partitioned: Vec<String> =
+        listening.iter().filter(|(_, is_partitioned)| *is_partitioned).map(|(dag_id, _)| dag_id.clone()).collect();
+    let recorded = asset_partition::Event {
+        id: event_id,
+        asset_id: event.asset_id,
+        partition_key: event.partition_key.as_deref(),
+        partition_date: event.partition_date,
+        source,
+    };
+    asset_partition::queue(&mut *connection, &recorded, &partitioned, max_partitions).await?;
+    let dag_ids: Vec<String> = listening.into_iter().map(|(dag_id, _)| dag_id).collect();
+    notify::send(connection, notify::ASSET, &dag_ids).await?;
     Ok(event_id)
 }
 

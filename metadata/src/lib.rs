@@ -9,6 +9,7 @@ mod error;
 
 pub mod asset;
 pub mod asset_event;
+mod asset_partition;
 pub mod attempt;
 pub mod audit_log;
 pub mod backfill;

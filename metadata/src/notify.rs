@@ -15,6 +15,8 @@ pub const QUEUE: &str = "tradewind_queue";
 pub const DAG: &str = "tradewind_dag";
 /// Something is asked that only Python can answer; the payload is the question's id.
 pub const EVALUATION: &str = "tradewind_evaluation";
+/// A Dag may have the asset events that it waits for; the payload is its `dag_id`.
+pub const ASSET: &str = "tradewind_asset";
 
 /// Notifies of many payloads at once; equal ones are delivered once.
 pub async fn send<T: ToString>(connection: &mut PgConnection, channel: &str, payloads: &[T]) -> Result<()> {

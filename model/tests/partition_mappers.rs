@@ -91,7 +91,7 @@ fn rollup() -> impl Strategy<Value = PartitionMapper> {
     (period, policy).prop_map(|(period, policy)| {
         let window = mapper(&format!("window.{period}Window"), json!({"direction": "forward"}));
         let arguments = json!({"upstream_mapper": temporal(period), "window": window, "wait_policy": policy});
-        PartitionMapper::from_serialized(&mapper("base.RollupMapper", arguments)).unwrap()
+        PartitionMapper::from_serialized(&mapper("base.RollupMapper", arguments)).expect("a mapper")
     })
 }
 

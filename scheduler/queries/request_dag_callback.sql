@@ -12,6 +12,34 @@ FROM dag_run dr
 JOIN dag ON dag.dag_id = dr.dag_id
 LEFT JOIN task_instance ti ON ti.id = $2
 CROSS JOIN LATERAL (
+    SELECT jsonb_agg(
+        jsonb_build_object(
+            'asset', jsonb_build_object('name', asset.name, 'uri', asset.uri, 'extra', asset.extra),
+            'extra', event.extra,
+            'source_task_id', event.source_task_id,
+            'source_dag_id', event.source_dag_id,
+            'source_run_id', event.source_run_id,
+            'source_map_index', event.source_map_index,
+            'source_aliases', coalesce(
+                (
+                    SELECT jsonb_agg(jsonb_build_object('name', alias.name) ORDER BY alias.name)
+                    FROM asset_alias_asset_event link
+                    JOIN asset_alias alias ON alias.id = link.alias_id
+                    WHERE link.event_id = event.id
+                ),
+                '[]'::jsonb
+            ),
+            'timestamp', event.timestamp,
+            'partition_key', event.partition_key
+        )
+        ORDER BY event.id
+    ) AS events
+    FROM dagrun_asset_event consumed
+    JOIN asset_event event ON event.id = consumed.event_id
+    JOIN asset ON asset.id = event.asset_id
+    WHERE consumed.dag_run_id = dr.id
+) consumed
+CROSS JOIN LATERAL (
     SELECT jsonb_build_object(
         'type', 'DagCallbackRequest',
         'filepath', dag.relative_fileloc,
@@ -36,7 +64,7 @@ CROSS JOIN LATERAL (
                 'state', dr.state,
                 'conf', dr.conf,
                 'triggering_user_name', dr.triggering_user_name,
-                'consumed_asset_events', '[]'::jsonb,
+                'consumed_asset_events', coalesce(consumed.events, '[]'::jsonb),
                 'partition_key', dr.partition_key
             ),
             'last_ti', CASE WHEN ti.dag_version_id IS NOT NULL THEN jsonb_build_object(

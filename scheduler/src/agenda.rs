@@ -29,6 +29,8 @@ pub(crate) struct Gathered {
     pub(crate) runs: BTreeMap<i32, DateTime<Utc>>,
     /// Dags that changed, were paused or un-paused.
     pub(crate) dags: BTreeSet<String>,
+    /// Dags that may have the asset events they wait for.
+    pub(crate) assets: BTreeSet<String>,
     /// Runs may have to be made.
     pub(crate) create: bool,
     /// Something may have been missed: look at everything.
@@ -59,6 +61,10 @@ impl News {
             }
             (notify::DAG, _) if gathered.dags.len() < CAPACITY => {
                 gathered.dags.insert(payload.to_owned());
+                gathered.assets.insert(payload.to_owned());
+            }
+            (notify::ASSET, _) if gathered.assets.len() < CAPACITY => {
+                gathered.assets.insert(payload.to_owned());
             }
             _ => gathered.everything = true,
         }
@@ -114,6 +120,12 @@ pub(crate) struct Agenda {
     pub(crate) swept: VecDeque<i32>,
     /// Dags whose running runs have to be looked at.
     pub(crate) dags: BTreeSet<String>,
+    /// Dags that may have the asset events they wait for.
+    pub(crate) assets: BTreeSet<String>,
+    /// Any Dag may have them.
+    pub(crate) all_assets: bool,
+    /// Runs that have ended, behind which asset events may have waited.
+    pub(crate) ended: Vec<i32>,
     /// Runs may have to be made.
     pub(crate) create: bool,
     /// Look at everything.
@@ -130,6 +142,7 @@ impl Agenda {
         }
         self.create |= gathered.create || !gathered.dags.is_empty();
         self.dags.extend(gathered.dags);
+        self.assets.extend(gathered.assets);
         self.everything |= gathered.everything;
     }
 
@@ -289,6 +302,9 @@ mod tests {
         news.add(notify::DAG, "some_dag");
         let gathered = news.take();
         assert!(gathered.runs.keys().eq(&[7]) && gathered.dags.iter().eq(["some_dag"]) && !gathered.everything);
+        news.add(notify::ASSET, "other_dag");
+        let gathered = news.take();
+        assert!(gathered.dags.is_empty() && gathered.assets.iter().eq(["other_dag"]));
         news.add(notify::DAG_RUN, "seven");
         assert!(news.take().everything);
     }

@@ -6,22 +6,26 @@
 #![forbid(unsafe_code)]
 
 mod agenda;
+mod asset_runs;
+mod asset_upkeep;
 mod custom_timetable;
 mod custom_weight;
 mod dispatch;
 mod options;
+mod partition_runs;
 mod reaper;
 mod run_creation;
 mod run_scheduling;
 mod run_start;
 mod statistics;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{counter, histogram};
 use sqlx::query_scalar;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tradewind_metadata::job::{Job, JobType};
 use tradewind_metadata::{Database, MetadataError, Result, deadline, notify, serialized_dag};
@@ -32,6 +36,7 @@ use custom_timetable::Plans;
 use custom_weight::Weights;
 use dispatch::Dispatcher;
 pub use options::{Options, Timeouts};
+use partition_runs::PartitionRuns;
 use reaper::Reaper;
 use run_scheduling::{Looked, RunScheduler};
 
@@ -40,6 +45,7 @@ const TRIES: usize = 5;
 
 /// Missed deadlines handled in one transaction.
 const DEADLINES: i64 = 100;
+
 /// A running run on which nobody has decided for so long is looked at, whatever is known of it.
 const UNDECIDED_FOR: TimeDelta = TimeDelta::minutes(2);
 
@@ -47,7 +53,7 @@ const UNDECIDED_FOR: TimeDelta = TimeDelta::minutes(2);
 /// [`UNDECIDED_FOR`] is over.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(10);
 
-/// When to look again at a Dag that is due, but held by another scheduler.
+/// When to look again at a Dag that is due, or may have the asset events it waits for, but is held by another scheduler.
 const PAUSE_FOR_HELD_DAGS: TimeDelta = TimeDelta::milliseconds(100);
 
 /// A scheduler that has missed so many heartbeats is dead, and its runs are looked at by the others.
@@ -67,6 +73,7 @@ pub struct Scheduler {
     dispatcher: Dispatcher,
     reaper: Reaper,
     agenda: Agenda,
+    partitions: PartitionRuns,
     alarms: Alarms,
     rest: Rest,
     news: News,
@@ -74,6 +81,8 @@ pub struct Scheduler {
     evaluator: Option<Evaluator>,
     next_due: Option<DateTime<Utc>>,
     next_deadline: Option<DateTime<Utc>>,
+    /// Dags that want a run by their assets, and whom somebody else held at the last look.
+    held_elsewhere: BTreeSet<String>,
     statistics_settled: bool,
 }
 
@@ -99,6 +108,7 @@ impl Scheduler {
         let dispatcher =
             Dispatcher { database: database.clone(), dags: dags.clone(), parallelism: options.parallelism };
         let reaper = Reaper::new(database.clone(), dags.clone(), job.id, options.clone());
+        let partitions = PartitionRuns::new(database.clone(), dags.clone(), job.id);
         Ok(Self {
             plans: Plans::new(database.clone(), news.clone()),
             news,
@@ -111,10 +121,12 @@ impl Scheduler {
             dispatcher,
             reaper,
             agenda: Agenda::default(),
+            partitions,
             alarms: Alarms::default(),
             rest: Rest::default(),
             next_due: None,
             next_deadline: None,
+            held_elsewhere: BTreeSet::new(),
             statistics_settled: false,
         })
     }
@@ -130,7 +142,7 @@ impl Scheduler {
     /// # Errors
     /// Only when the database cannot be listened to at the start; later failures are logged and tried again.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
-        let listener = notify::listen(self.database.pool(), &[notify::DAG_RUN, notify::DAG]).await?;
+        let listener = notify::listen(self.database.pool(), &[notify::DAG_RUN, notify::DAG, notify::ASSET]).await?;
         let news = self.news.clone();
         let gathering = tokio::spawn(news.clone().gather(listener, shutdown.clone()));
         let heartbeat = tokio::spawn(keep_alive(
@@ -142,7 +154,11 @@ impl Scheduler {
         let statistics =
             tokio::spawn(statistics::keep_fresh(self.database.clone(), self.options.poll_interval, shutdown.clone()));
         let mut sweep = interval(self.options.poll_interval);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let upkeep_interval = self.options.asset_upkeep_interval;
+        let mut upkeep = interval_at(Instant::now() + upkeep_interval, upkeep_interval);
+        for ticks in [&mut sweep, &mut upkeep] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             let mut everything = false;
             tokio::select! {
@@ -152,6 +168,12 @@ impl Scheduler {
                 () = self.alarm() => {}
                 () = sleep_until(self.reaper.next()) => {}
                 _ = sweep.tick() => everything = true,
+                _ = upkeep.tick() => {
+                    if let Err(error) = retried(|| asset_upkeep::update(&self.database, Utc::now())).await {
+                        tracing::error!(%error, "assets that nobody names could not be retired; it will be tried again");
+                    }
+                    continue;
+                }
             }
             if let Err(error) = self.turn(&news, everything).await {
                 tracing::error!(%error, "a turn of the scheduler failed; it will be tried again");
@@ -168,7 +190,9 @@ impl Scheduler {
 
     /// Waits for the moment at which time alone changes something.
     async fn alarm(&self) {
-        let Some(at) = [self.alarms.next(), self.next_due, self.next_deadline].into_iter().flatten().min() else {
+        let held_elsewhere = (!self.held_elsewhere.is_empty()).then(|| Utc::now() + PAUSE_FOR_HELD_DAGS);
+        let moments = [self.alarms.next(), self.next_due, self.next_deadline, held_elsewhere];
+        let Some(at) = moments.into_iter().flatten().min() else {
             return std::future::pending().await;
         };
         tokio::time::sleep((at - Utc::now()).to_std().unwrap_or_default()).await;
@@ -199,6 +223,7 @@ impl Scheduler {
             service::answer_waiting(&self.database, evaluator, QUESTION_AGE).await?;
         }
         self.look_at_dags().await?;
+        self.agenda.assets.append(&mut self.held_elsewhere);
         let mut start = self.agenda.create;
         while self.make_and_start_runs(start).await? {
             // A run that ended may make room for the next one of its Dag, which is looked at in the same turn.
@@ -246,7 +271,8 @@ impl Scheduler {
             .await?;
         counter!("tradewind.scheduler.runs_swept").increment(runs.len() as u64);
         self.agenda.swept = runs.into();
-        (self.agenda.create, self.agenda.dispatch, self.agenda.everything) = (true, true, false);
+        (self.agenda.create, self.agenda.all_assets, self.agenda.dispatch) = (true, true, true);
+        self.agenda.everything = false;
         Ok(())
     }
 
@@ -265,8 +291,29 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Makes the runs that asset events want. Returns whether there are any.
+    async fn make_asset_runs(&mut self) -> Result<bool> {
+        if !self.agenda.ended.is_empty() {
+            self.agenda.assets.append(&mut asset_runs::waiting_behind(&self.database, &self.agenda.ended).await?);
+            self.agenda.ended.clear();
+        }
+        if !self.agenda.all_assets && self.agenda.assets.is_empty() {
+            return Ok(false);
+        }
+        let now = Utc::now();
+        let of = (!self.agenda.all_assets).then_some(&self.agenda.assets);
+        let partitions = retried(|| self.partitions.create(of, now)).await?;
+        let made = retried(|| asset_runs::create(&self.database, &self.dags, self.job.id, of, now)).await?;
+        self.agenda.assets.clear();
+        self.agenda.all_assets = false;
+        self.held_elsewhere.extend(made.held_elsewhere);
+        counter!("tradewind.scheduler.runs_created").increment((partitions + made.runs) as u64);
+        Ok(partitions + made.runs > 0)
+    }
+
     /// Makes runs where that was asked for, and starts queued ones. Returns whether there are runs to look at.
     async fn make_and_start_runs(&mut self, start: bool) -> Result<bool> {
+        let start = self.make_asset_runs().await? || start;
         if self.agenda.create {
             let now = Utc::now();
             let created =
@@ -305,6 +352,7 @@ impl Scheduler {
                     self.agenda.create |= outcome.ended;
                     self.agenda.dispatch = true;
                     may_start |= outcome.ended;
+                    self.agenda.ended.extend(outcome.ended.then_some(run));
                 }
                 Ok(Looked::Queued) => may_start = true,
                 // Whoever else decides on it also dispatches.

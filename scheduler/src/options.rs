@@ -22,6 +22,8 @@ pub struct Options {
     pub task_heartbeat_timeout: Duration,
     /// `[scheduler] task_instance_heartbeat_timeout_detection_interval`.
     pub reap_interval: Duration,
+    /// `[scheduler] parsing_cleanup_interval`: how often assets that nobody names any more are retired.
+    pub asset_upkeep_interval: Duration,
     /// Running runs looked at in one sweep.
     pub runs_per_sweep: i64,
     /// What is not waited for any longer.
@@ -84,6 +86,7 @@ impl Options {
             poll_interval: positive("tradewind", "scheduler_poll_interval")?,
             task_heartbeat_timeout: positive("scheduler", "task_instance_heartbeat_timeout")?,
             reap_interval: positive("scheduler", "task_instance_heartbeat_timeout_detection_interval")?,
+            asset_upkeep_interval: positive("scheduler", "parsing_cleanup_interval")?,
             runs_per_sweep: 200,
             timeouts: Timeouts {
                 queued_timeout: config.seconds("scheduler", "task_queued_timeout")?,

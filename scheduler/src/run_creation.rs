@@ -234,7 +234,8 @@ async fn set_next_dagrun(connection: &mut PgConnection, dag_id: &str, next: Opti
     Ok(())
 }
 
-fn timetable_of(dag: &Dag) -> Result<Timetable, tradewind_model::timetable::TimetableError> {
+/// The timetable of a Dag.
+pub(crate) fn timetable_of(dag: &Dag) -> Result<Timetable, tradewind_model::timetable::TimetableError> {
     let spec = &dag.settings.timetable;
     Timetable::from_serialized(&serde_json::json!({"__type": spec.type_name, "__var": spec.vars}))
 }

@@ -1,8 +1,7 @@
--- Queues the Dags that wait for an asset ($1): by the asset, by an alias the event came through ($2), or by a
--- reference to name or URI. Dags with a partitioned timetable are not queued this way.
-INSERT INTO asset_dag_run_queue (asset_id, target_dag_id, created_at)
-SELECT $1, waiting.dag_id, clock_timestamp()
-FROM (
+-- The Dags that listen to an asset ($1), to an alias the event came through ($2), or to a reference to its name or URI,
+-- and are not paused. Those that do not ask for partitions are queued, unless the event is one of a partition ($3);
+-- those that do are named.
+WITH listening AS (
     SELECT dag_id FROM dag_schedule_asset_reference WHERE asset_id = $1
     UNION
     SELECT reference.dag_id
@@ -19,8 +18,22 @@ FROM (
     FROM dag_schedule_asset_uri_reference reference
     JOIN asset ON asset.uri = reference.uri
     WHERE asset.id = $1
-) waiting
+),
+queued AS (
+    INSERT INTO asset_dag_run_queue (asset_id, target_dag_id, created_at)
+    SELECT $1, dag_id, clock_timestamp()
+    FROM listening
+    JOIN dag USING (dag_id)
+    WHERE NOT dag.is_paused AND NOT dag.timetable_partitioned AND $3::text IS NULL
+    ORDER BY dag_id
+    ON CONFLICT (asset_id, target_dag_id) DO NOTHING
+    RETURNING target_dag_id
+)
+SELECT target_dag_id AS dag_id, false AS is_partitioned
+FROM queued
+UNION ALL
+SELECT dag_id, true
+FROM listening
 JOIN dag USING (dag_id)
-WHERE NOT dag.is_paused AND NOT dag.timetable_partitioned
-ON CONFLICT (asset_id, target_dag_id) DO NOTHING
-RETURNING target_dag_id
+WHERE NOT dag.is_paused AND dag.timetable_partitioned
+ORDER BY dag_id

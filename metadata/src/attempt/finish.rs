@@ -38,6 +38,8 @@ pub struct Success {
     pub outlet_events: Vec<OutletEvent>,
     /// `[state_store] clear_on_success`: forget what the task kept in its state store.
     pub clear_state_store: bool,
+    /// `[scheduler] partition_mapper_max_downstream_keys`: partitions of a Dag that one asset event is for at most.
+    pub max_partitions: usize,
 }
 
 /// Ends an attempt that failed with no attempt left.
@@ -80,8 +82,10 @@ pub async fn succeed(connection: &mut PgConnection, report: &Success) -> Result<
             task_id: &held.task_id,
             map_index: held.map_index,
             partition_key: held.partition_key.as_deref(),
+            partition_date: held.partition_date,
         };
-        asset_event::register(&mut transaction, &source, &report.task_outlets, &report.outlet_events).await?;
+        let (outlets, said) = (&report.task_outlets, &report.outlet_events);
+        asset_event::register(&mut transaction, &source, outlets, said, report.max_partitions).await?;
     }
     let columns = patch(json!({
         "end_date": report.end_date,

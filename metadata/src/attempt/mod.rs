@@ -102,6 +102,7 @@ struct Held {
     dag_run_id: i32,
     logical_date: Option<DateTime<Utc>>,
     partition_key: Option<String>,
+    partition_date: Option<DateTime<Utc>>,
     owners: Option<String>,
     fail_fast: bool,
 }

@@ -41,6 +41,7 @@ pub(crate) fn options() -> Options {
         poll_interval: Duration::from_millis(500),
         task_heartbeat_timeout: Duration::from_secs(300),
         reap_interval: Duration::from_millis(200),
+        asset_upkeep_interval: Duration::from_millis(200),
         runs_per_sweep: 200,
         timeouts: Timeouts::default(),
     }
@@ -185,6 +186,7 @@ impl World {
             task_outlets: Vec::new(),
             outlet_events: Vec::new(),
             clear_state_store: false,
+            max_partitions: 1000,
         };
         attempt::succeed(&mut connection, &report).await.expect("an accepted report");
     }

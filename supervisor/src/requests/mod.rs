@@ -28,6 +28,7 @@ use tradewind_airflow::fernet::{Fernet, FernetError};
 use tradewind_airflow::supervisor_protocol::response::{ErrorResponse, ErrorType};
 use tradewind_airflow::supervisor_protocol::to_supervisor::ToSupervisor;
 use tradewind_metadata::Database;
+use tradewind_metadata::asset_event;
 use tradewind_metadata::dag_run_trigger::RunIdRule;
 use tradewind_metadata::serialized_dag;
 use uuid::Uuid;
@@ -74,6 +75,8 @@ struct Settings {
     rendered_fields_runs: i64,
     /// `[state_store] clear_on_success`.
     clear_state_store: bool,
+    /// `[scheduler] partition_mapper_max_downstream_keys`.
+    max_partitions: usize,
     /// `[core] rerun_with_latest_version`; not set means no.
     rerun_with_latest_version: bool,
 }
@@ -88,6 +91,7 @@ impl Answers {
             max_map_length: config.int("core", "max_map_length")?,
             rendered_fields_runs: config.int("core", "num_dag_runs_to_retain_rendered_fields")?,
             clear_state_store: config.bool("state_store", "clear_on_success")?,
+            max_partitions: asset_event::max_partitions(config)?,
             rerun_with_latest_version: match config.optional("core", "rerun_with_latest_version")? {
                 Some(_) => config.bool("core", "rerun_with_latest_version")?,
                 None => false,
@@ -181,7 +185,7 @@ impl Answers {
 
             // The attempt has not ended yet; its supervisor reports the state when the child has exited.
             M::TaskState(_) => Ok(None),
-            M::SucceedTask(report) => report::succeed(connection, scope.attempt()?, report, self.settings.clear_state_store).await,
+            M::SucceedTask(report) => report::succeed(connection, scope.attempt()?, report, &self.settings).await,
             M::RetryTask(report) => report::retry(connection, scope.attempt()?, report).await,
             M::DeferTask(report) => report::defer(connection, scope.attempt()?, report).await,
             M::RescheduleTask(report) => report::reschedule(connection, scope.attempt()?, report).await,

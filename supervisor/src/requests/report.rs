@@ -7,14 +7,14 @@ use tradewind_airflow::supervisor_protocol::to_supervisor::{
 use tradewind_metadata::attempt::{self, AwaitInput, Deferral, Retry, Success};
 use uuid::Uuid;
 
-use super::Answer;
 use super::refusal::of_attempt;
+use super::{Answer, Settings};
 
 pub(super) async fn succeed(
     connection: &mut PgConnection,
     id: Uuid,
     report: SucceedTask,
-    clear_state_store: bool,
+    settings: &Settings,
 ) -> Answer {
     let success = Success {
         id,
@@ -22,7 +22,8 @@ pub(super) async fn succeed(
         rendered_map_index: report.rendered_map_index,
         task_outlets: report.task_outlets.unwrap_or_default(),
         outlet_events: report.outlet_events.unwrap_or_default(),
-        clear_state_store,
+        clear_state_store: settings.clear_state_store,
+        max_partitions: settings.max_partitions,
     };
     attempt::succeed(connection, &success).await.map_err(of_attempt)?;
     Ok(None)

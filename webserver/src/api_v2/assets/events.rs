@@ -121,7 +121,9 @@ pub(super) async fn create(State(app): State<App>, user: User, params: Params, b
         .fetch_optional(&mut *transaction)
         .await?;
     let asset = asset.ok_or_else(missing)?;
-    let id = asset_event::register_by_hand(&mut transaction, asset, reported.extra, reported.partition_key)
+    let max_partitions = asset_event::max_partitions(&app.config).map_err(|error| ApiError::internal(&error))?;
+    let Reported { extra, partition_key, .. } = reported;
+    let id = asset_event::register_by_hand(&mut transaction, asset, extra, partition_key, max_partitions)
         .await
         .map_err(|error| ApiError::internal(&error))?;
     transaction.commit().await?;

@@ -1,0 +1,253 @@
+//! Makes the Dag runs of partitions that have received all the asset events they need.
+//!
+//! An event of a partition adds itself to the partitions of the Dags that listen (`metadata::asset_partition`). Here each
+//! of them that waits is asked whether it has enough; it then gets its one run.
+//! Source: `SchedulerJobRunner._create_dagruns_for_partitioned_asset_dags`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use metrics::counter;
+use serde_json::Value;
+use sqlx::{FromRow, PgConnection, query, query_as};
+use tradewind_metadata::{Database, Result, dag_run, serialized_dag};
+use tradewind_model::asset::{AssetCondition, AssetKey, KnownAssets};
+use tradewind_model::dag::Dag;
+use tradewind_model::partition::{AssetIdentity, PartitionMappers, Satisfaction};
+
+use crate::asset_runs::{condition_of, known_assets, new_run};
+
+/// Partitions looked at in one transaction. Who adds an event to one of them waits for its end.
+const BATCH: i64 = 50;
+
+/// Looks at waiting partitions; one per scheduler.
+#[derive(Debug)]
+pub(crate) struct PartitionRuns {
+    pub(crate) database: Database,
+    pub(crate) dags: serialized_dag::Cache,
+    pub(crate) job_id: i32,
+    /// Dags and assets that an operator was told about: their partitions can never have enough.
+    told: Mutex<BTreeSet<(String, AssetKey)>>,
+}
+
+#[derive(FromRow)]
+struct Waiting {
+    id: i32,
+    target_dag_id: String,
+    partition_key: String,
+    partition_date: Option<DateTime<Utc>>,
+    rollup_fingerprint: Option<Value>,
+    created_at: DateTime<Utc>,
+}
+
+/// Per asset the partitions of the events that arrived.
+type Received = BTreeMap<AssetKey, BTreeSet<String>>;
+
+/// What decides about the partitions of a Dag.
+struct Schedule {
+    dag: Arc<Dag>,
+    condition: AssetCondition,
+    mappers: Option<PartitionMappers>,
+    known: KnownAssets,
+}
+
+impl PartitionRuns {
+    pub(crate) fn new(database: Database, dags: serialized_dag::Cache, job_id: i32) -> Self {
+        Self { database, dags, job_id, told: Mutex::default() }
+    }
+
+    /// Makes the runs of partitions that have what they need, of the Dags given or of any. Returns how many were made.
+    pub(crate) async fn create(&self, of: Option<&BTreeSet<String>>, now: DateTime<Utc>) -> Result<usize> {
+        let of: Option<Vec<&String>> = of.map(|dag_ids| dag_ids.iter().collect());
+        if of.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(0);
+        }
+        let (mut made, mut from) = (0, (DateTime::<Utc>::UNIX_EPOCH, 0));
+        loop {
+            let mut transaction = self.database.pool().begin().await?;
+            let waiting: Vec<Waiting> = query_as(include_str!("../queries/pending_partitions.sql"))
+                .bind(&of)
+                .bind(from.0)
+                .bind(from.1)
+                .bind(BATCH)
+                .fetch_all(&mut *transaction)
+                .await?;
+            let Some(last) = waiting.last() else { return Ok(made) };
+            from = (last.created_at, last.id);
+            let is_last = waiting.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
+            made += self.create_of(&mut transaction, waiting, now).await?;
+            transaction.commit().await?;
+            if is_last {
+                return Ok(made);
+            }
+        }
+    }
+
+    async fn create_of(
+        &self,
+        connection: &mut PgConnection,
+        waiting: Vec<Waiting>,
+        now: DateTime<Utc>,
+    ) -> Result<usize> {
+        let schedules = self.schedules(connection, &waiting).await?;
+        let (waiting, outdated): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .filter(|partition| schedules.contains_key(&partition.target_dag_id))
+            .partition(|partition| schedules[&partition.target_dag_id].is_of_today(partition));
+        forget(connection, &outdated).await?;
+        let mut received = received(connection, &waiting).await?;
+        let mut made = 0;
+        for partition in waiting {
+            let schedule = &schedules[&partition.target_dag_id];
+            let received = received.remove(&partition.id).unwrap_or_default();
+            if self.has_enough(schedule, &partition, &received) {
+                self.create_run(connection, schedule, &partition, &received, now).await?;
+                made += 1;
+            }
+        }
+        Ok(made)
+    }
+
+    async fn schedules(&self, connection: &mut PgConnection, waiting: &[Waiting]) -> Result<HashMap<String, Schedule>> {
+        let mut schedules = HashMap::new();
+        let dag_ids: BTreeSet<&str> = waiting.iter().map(|partition| partition.target_dag_id.as_str()).collect();
+        for dag_id in dag_ids {
+            let Some(dag) = self.dags.latest(connection, dag_id).await? else {
+                tracing::error!(dag_id, "a partition waits for a Dag that was never serialized");
+                continue;
+            };
+            let Some(condition) = condition_of(&dag) else { continue };
+            let spec = &dag.settings.timetable;
+            let mappers = if spec.type_name.ends_with(".PartitionedAssetTimetable") {
+                match PartitionMappers::from_serialized(&spec.vars) {
+                    Ok(mappers) => Some(mappers),
+                    Err(error) => {
+                        tracing::error!(dag_id, %error, "the partition mappers cannot be read");
+                        continue;
+                    }
+                }
+            } else {
+                None
+            };
+            let known = known_assets(connection, std::iter::once(&condition)).await?;
+            schedules.insert(dag_id.to_owned(), Schedule { dag, condition, mappers, known });
+        }
+        Ok(schedules)
+    }
+
+    fn has_enough(&self, schedule: &Schedule, partition: &Waiting, received: &Received) -> bool {
+        let mut satisfied = BTreeSet::new();
+        for (asset, keys) in received {
+            if self.is_satisfied(schedule, partition, asset, keys) {
+                satisfied.insert(asset.clone());
+            }
+        }
+        schedule.condition.is_fulfilled(&satisfied, &schedule.known)
+    }
+
+    fn is_satisfied(
+        &self,
+        schedule: &Schedule,
+        partition: &Waiting,
+        asset: &AssetKey,
+        keys: &BTreeSet<String>,
+    ) -> bool {
+        let Some(mappers) = &schedule.mappers else { return true };
+        let (dag_id, key) = (&partition.target_dag_id, &partition.partition_key);
+        match mappers.of(AssetIdentity::Asset(&asset.name, &asset.uri)).satisfaction(key, keys) {
+            Ok(Satisfaction::Satisfied) => true,
+            Ok(Satisfaction::Waiting) => false,
+            Ok(Satisfaction::Unreachable { reason }) => {
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.insert((dag_id.clone(), asset.clone())) {
+                    tracing::warn!(dag_id, asset = asset.name, reason, "partitions can never have what they wait for");
+                }
+                false
+            }
+            Err(error) => {
+                tracing::error!(
+                    dag_id, partition_key = key, asset = asset.name, %error,
+                    "it cannot be said whether a partition has what it waits for; check the Dag's partition mapper"
+                );
+                false
+            }
+        }
+    }
+
+    async fn create_run(
+        &self,
+        connection: &mut PgConnection,
+        schedule: &Schedule,
+        partition: &Waiting,
+        received: &Received,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let run =
+            new_run(now, self.job_id, Some((partition.partition_key.clone(), schedule.date_of(partition, received))));
+        let created = dag_run::create(connection, &schedule.dag, &run, now).await?;
+        query(include_str!("../queries/close_partition.sql"))
+            .bind(partition.id)
+            .bind(created.id)
+            .bind(now)
+            .execute(connection)
+            .await?;
+        counter!("asset.triggered_dagruns").increment(1);
+        let (dag_id, key) = (&partition.target_dag_id, &partition.partition_key);
+        tracing::info!(dag_id, run_id = run.run_id, partition_key = key, "assets triggered a run of a partition");
+        Ok(())
+    }
+}
+
+impl Schedule {
+    /// Whether a partition was queued under the mappers that the Dag still has.
+    fn is_of_today(&self, partition: &Waiting) -> bool {
+        let today = self
+            .mappers
+            .as_ref()
+            .map_or_else(|| Value::Object(serde_json::Map::new()), |mappers| mappers.fingerprint(&self.condition));
+        partition.rollup_fingerprint.as_ref() == Some(&today)
+    }
+
+    /// The date of a partition: by its key, else the one that its events brought along. When mappers fail or disagree,
+    /// it has none.
+    fn date_of(&self, partition: &Waiting, received: &Received) -> Option<DateTime<Utc>> {
+        let mappers = self.mappers.as_ref()?;
+        let assets = received.keys().map(|asset| AssetIdentity::Asset(&asset.name, &asset.uri));
+        match mappers.partition_date(assets, &partition.partition_key) {
+            Ok(date) => date.or(partition.partition_date),
+            Err(error) => {
+                let (dag_id, key) = (&partition.target_dag_id, &partition.partition_key);
+                tracing::warn!(dag_id, partition_key = key, %error, "a partition gets no date");
+                None
+            }
+        }
+    }
+}
+
+/// Forgets partitions that were queued under mappers which the Dag no longer has.
+async fn forget(connection: &mut PgConnection, outdated: &[Waiting]) -> Result<()> {
+    if outdated.is_empty() {
+        return Ok(());
+    }
+    let dag_ids: BTreeSet<&str> = outdated.iter().map(|partition| partition.target_dag_id.as_str()).collect();
+    tracing::info!(
+        ?dag_ids,
+        partitions = outdated.len(),
+        "waiting partitions were queued under other mappers: forgotten"
+    );
+    let ids: Vec<i32> = outdated.iter().map(|partition| partition.id).collect();
+    query(include_str!("../queries/forget_partitions.sql")).bind(ids).execute(connection).await?;
+    Ok(())
+}
+
+async fn received(connection: &mut PgConnection, waiting: &[Waiting]) -> Result<HashMap<i32, Received>> {
+    let ids: Vec<i32> = waiting.iter().map(|partition| partition.id).collect();
+    let rows: Vec<(i32, String, String, Vec<String>)> =
+        query_as(include_str!("../queries/received_partitions.sql")).bind(ids).fetch_all(connection).await?;
+    let mut received: HashMap<i32, Received> = HashMap::new();
+    for (id, name, uri, keys) in rows {
+        received.entry(id).or_default().insert(AssetKey { name, uri }, keys.into_iter().collect());
+    }
+    Ok(received)
+}
