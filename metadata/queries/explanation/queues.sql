@@ -1,11 +1,11 @@
--- Queues as their workers tell; $2: who was last heard of before is not alive.
+-- Queues as their workers tell, `*` being all of them; $2: who was last heard of before is not alive.
 SELECT
-    queue,
-    count(*) FILTER (WHERE last_heartbeat >= $2) AS workers,
-    coalesce(sum(slots) FILTER (WHERE last_heartbeat >= $2), 0)::bigint AS slots,
-    coalesce(sum(running) FILTER (WHERE last_heartbeat >= $2), 0)::bigint AS running,
-    max(last_heartbeat) AS last_heartbeat
-FROM tradewind.worker
-CROSS JOIN LATERAL unnest(queues) AS queue
-WHERE queue = ANY ($1) AND takes
-GROUP BY queue
+    wanted.queue,
+    count(*) FILTER (WHERE worker.last_heartbeat >= $2) AS workers,
+    coalesce(sum(worker.slots) FILTER (WHERE worker.last_heartbeat >= $2), 0)::bigint AS slots,
+    coalesce(sum(worker.running) FILTER (WHERE worker.last_heartbeat >= $2), 0)::bigint AS running,
+    max(worker.last_heartbeat) AS last_heartbeat
+FROM unnest($1::text[]) AS wanted (queue)
+JOIN tradewind.worker ON worker.queues && ARRAY[wanted.queue, '*']
+WHERE worker.takes
+GROUP BY wanted.queue

@@ -16,6 +16,8 @@ pub struct Options {
     pub triggerer_threshold: TimeDelta,
     /// `[scheduler] task_instance_heartbeat_timeout`: an attempt that was silent for longer is ended.
     pub heartbeat_timeout: TimeDelta,
+    /// `[scheduler] task_queued_timeout`: what no worker takes for longer is stuck.
+    pub queued_timeout: TimeDelta,
 }
 
 impl Options {
@@ -34,6 +36,7 @@ impl Options {
             scheduler_threshold: seconds("scheduler", "scheduler_health_check_threshold")?,
             triggerer_threshold: seconds("triggerer", "triggerer_health_check_threshold")?,
             heartbeat_timeout: seconds("scheduler", "task_instance_heartbeat_timeout")?,
+            queued_timeout: seconds("scheduler", "task_queued_timeout")?,
         })
     }
 }

@@ -79,6 +79,7 @@ pub(super) async fn load(
         scheduler: component(&around, "scheduler", options.scheduler_threshold, now)?,
         triggerer: component(&around, "triggerer", options.triggerer_threshold, now)?,
         heartbeat_timeout: options.heartbeat_timeout,
+        queued_timeout: options.queued_timeout,
         restart_grace: RESTART_GRACE,
         parallelism: options.parallelism,
         active,

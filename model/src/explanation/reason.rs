@@ -369,6 +369,8 @@ reasons! {
         since: Option<DateTime<Utc>>,
         /// When a worker of this queue was last heard of.
         last_heartbeat: Option<DateTime<Utc>>,
+        /// From when on the scheduler takes it for stuck (`[scheduler] task_queued_timeout`).
+        until: Option<DateTime<Utc>>,
     }
     /// It is queued, but its message is gone: the scheduler writes it anew.
     MessageMissing, "message_missing" {
@@ -441,7 +443,10 @@ impl Reason {
             | Self::RetryPeriod { until, .. }
             | Self::ReschedulePeriod { until }
             | Self::Silent { until, .. } => Some(*until),
-            Self::Restarting { until } | Self::Deferred { until, .. } | Self::AwaitingInput { until, .. } => *until,
+            Self::Restarting { until }
+            | Self::NoWorker { until, .. }
+            | Self::Deferred { until, .. }
+            | Self::AwaitingInput { until, .. } => *until,
             _ => None,
         }
     }

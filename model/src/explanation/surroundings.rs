@@ -27,6 +27,8 @@ pub struct Surroundings {
     pub triggerer: Component,
     /// An attempt silent for longer is ended by the scheduler.
     pub heartbeat_timeout: TimeDelta,
+    /// What no worker takes for longer is stuck (`[scheduler] task_queued_timeout`).
+    pub queued_timeout: TimeDelta,
     /// A task instance that was cleared while it ran starts anew after this silence.
     pub restart_grace: TimeDelta,
     /// `[core] parallelism`; none when there is no limit.

@@ -264,7 +264,8 @@ fn queued(explainer: &Explainer<'_>, attempt: Option<&Attempt>) -> Vec<Reason> {
     };
     let known = explainer.surroundings().queues.get(&queue).copied().unwrap_or_default();
     if known.workers == 0 {
-        return vec![Reason::NoWorker { queue, since, last_heartbeat: known.last_heartbeat }];
+        let until = since.map(|since| since + explainer.surroundings().queued_timeout);
+        return vec![Reason::NoWorker { queue, since, last_heartbeat: known.last_heartbeat, until }];
     }
     vec![Reason::WaitsForWorker {
         queue,

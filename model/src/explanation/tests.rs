@@ -306,8 +306,9 @@ fn words_name_names_and_numbers() {
             "attempt 1 of 3 failed: the next one does not start before 2023-11-14T22:13:20Z",
         ),
         (
-            Reason::NoWorker { queue: "gpu".to_owned(), since: None, last_heartbeat: None },
-            "queued, but no worker that takes from queue \"gpu\" is alive; none was ever heard of",
+            Reason::NoWorker { queue: "gpu".to_owned(), since: None, last_heartbeat: None, until: Some(now()) },
+            "queued, but no worker that takes from queue \"gpu\" is alive; none was ever heard of; after \
+             2023-11-14T22:13:20Z the scheduler queues it anew, and fails it in the end",
         ),
         (
             Reason::AwaitingInput {

@@ -274,12 +274,17 @@ impl Reason {
                 many(slots.unsigned_abs(), "slot"),
                 Before(*before, "message")
             ),
-            Self::NoWorker { queue, since, last_heartbeat } => write!(
-                f,
-                "queued{}, but no worker that takes from queue {queue:?} is alive{}",
-                Since(*since),
-                Heard(*last_heartbeat)
-            ),
+            Self::NoWorker { queue, since, last_heartbeat, until } => {
+                write!(
+                    f,
+                    "queued{}, but no worker that takes from queue {queue:?} is alive{}",
+                    Since(*since),
+                    Heard(*last_heartbeat)
+                )?;
+                until.map_or(Ok(()), |until| {
+                    write!(f, "; after {} the scheduler queues it anew, and fails it in the end", Moment(until))
+                })
+            }
             Self::MessageMissing { queue, since } => write!(
                 f,
                 "queued{} without a message in queue {queue:?}: the scheduler writes it anew within a minute",

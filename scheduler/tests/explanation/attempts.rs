@@ -37,7 +37,11 @@ async fn a_queued_task_instance_tells_of_its_queue() {
         assert_eq!(numbers, [Some(before), Some(1), Some(4), Some(3)]);
     }
     worker::leave(world.database.pool(), presence.id).await.expect("a leave");
-    reasons_until(&world, "d", "r", "b", &["no_worker"]).await;
+    let reasons = reasons_until(&world, "d", "r", "b", &["no_worker"]).await;
+    assert!(reasons[0].until().is_some_and(|until| until > Utc::now() + TimeDelta::minutes(9)));
+    let of_all_queues = Presence { id: Uuid::now_v7(), queues: vec!["*".to_owned()], ..presence };
+    worker::heartbeat(world.database.pool(), &of_all_queues, Utc::now()).await.expect("a heartbeat");
+    reasons_until(&world, "d", "r", "b", &["waits_for_worker"]).await;
     by_hand(&world, "DELETE FROM tradewind.outbox").await;
     reasons_until(&world, "d", "r", "b", &["message_missing"]).await;
     world.stop().await;

@@ -30,6 +30,7 @@ fn options() -> Options {
         scheduler_threshold: TimeDelta::seconds(30),
         triggerer_threshold: TimeDelta::seconds(30),
         heartbeat_timeout: TimeDelta::seconds(300),
+        queued_timeout: TimeDelta::seconds(600),
     }
 }
 
