@@ -386,5 +386,21 @@ async fn a_worker_takes_from_its_queues_or_from_all() {
         world.succeed(claim).await;
     }
     assert_eq!(world.run_to_end(run).await, "success");
+/// Long before Postgres would look by itself: it takes what it has not seen for a handful of rows.
+#[tokio::test]
+async fn postgres_learns_soon_that_a_table_has_grown() {
+    let mut world = World::new().await;
+    let dag = (0..700).fold(DagBuilder::new("grown"), |dag, index| dag.task(&format!("g{index}"), &[], json!({})));
+    world.add_dag(&dag).await;
+    world.start_scheduler(options()).await;
+    for (run_id, task_instances) in [("first", 700), ("second", 1_400)] {
+        world.trigger("grown", run_id).await;
+        let known = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'task_instance'::regclass";
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while world.count(known).await < task_instances {
+            assert!(tokio::time::Instant::now() < deadline, "Postgres knows of {} rows", world.count(known).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
     world.stop().await;
 }
