@@ -35,6 +35,7 @@ pub(crate) async fn of_chains(deployment: &Deployment, rate: u32, successes: usi
     for chain in 0..chains {
         deployment.trigger("chain", &format!("run_{chain}")).await?;
     }
+    begun(deployment, chains).await?;
     measure(deployment, &mut listener, rate, chains * (LENGTH - 1)).await
 }
 
@@ -50,11 +51,15 @@ pub(crate) async fn of_a_wide_run(
     deployment.add_dags(vec![document]).await?;
     let mut listener = notify::listen(deployment.database().pool(), &[notify::QUEUE]).await?;
     deployment.trigger("wide", "run").await?;
-    let abreast = i64::try_from(ABREAST)?;
-    deployment
-        .until("the first are queued", "SELECT count(*) FROM tradewind.outbox", |messages| messages >= abreast)
-        .await?;
+    begun(deployment, ABREAST).await?;
     measure(deployment, &mut listener, rate, successes.min(tasks.len() - ABREAST)).await
+}
+
+/// Waits until so many first messages are there: how runs start is another question.
+async fn begun(deployment: &Deployment, messages: usize) -> anyhow::Result<()> {
+    let wanted = i64::try_from(messages)?;
+    deployment.until("the first are queued", "SELECT count(*) FROM tradewind.outbox", |found| found >= wanted).await?;
+    Ok(())
 }
 
 /// Reports successes at a steady rate until so many had a successor: a message of the same run.

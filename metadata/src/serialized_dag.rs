@@ -15,7 +15,7 @@ use crate::{MetadataError, Result, dag_document};
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Tasks of all Dags kept together, at most; a single larger Dag is kept all the same. A task takes one to two kilobytes.
-const TASKS: usize = 20_000;
+const TASKS: usize = 15_000;
 
 /// Parsed Dags with the hash they were stored under, by version.
 #[derive(Debug)]

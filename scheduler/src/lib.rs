@@ -206,9 +206,6 @@ impl Scheduler {
         self.agenda.everything |= sweep;
         self.agenda.create |= self.next_due.is_some_and(|due| due <= now);
         self.agenda.add_runs(self.alarms.take_due(now));
-        if !self.statistics_settled {
-            self.statistics_settled = statistics::settle(&self.database).await?;
-        }
         self.do_chores(now).await?;
         if self.agenda.everything || self.next_deadline.is_some_and(|deadline| deadline <= now) {
             self.handle_missed_deadlines(now).await?;
@@ -335,6 +332,9 @@ impl Scheduler {
     /// Takes every step that the runs on the agenda are ready for. Returns whether queued runs may have become ready to
     /// start.
     async fn look_at_runs(&mut self) -> Result<bool> {
+        if !self.statistics_settled {
+            self.statistics_settled = statistics::settle(&self.database).await?;
+        }
         let mut may_start = false;
         while let Some((&run, &heard)) = self.agenda.runs.first_key_value() {
             let now = Utc::now();

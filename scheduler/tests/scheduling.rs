@@ -386,6 +386,9 @@ async fn a_worker_takes_from_its_queues_or_from_all() {
         world.succeed(claim).await;
     }
     assert_eq!(world.run_to_end(run).await, "success");
+    world.stop().await;
+}
+
 /// Long before Postgres would look by itself: it takes what it has not seen for a handful of rows.
 #[tokio::test]
 async fn postgres_learns_soon_that_a_table_has_grown() {
