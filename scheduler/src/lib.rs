@@ -236,9 +236,14 @@ impl Scheduler {
     /// Hands over the callbacks of deadlines that have passed. Those of runs made since the last sweep are found by the
     /// next one.
     async fn handle_missed_deadlines(&mut self, now: DateTime<Utc>) -> Result<()> {
-        let mut connection = self.database.pool().acquire().await?;
-        while deadline::handle_missed(&mut connection, DEADLINES, now).await? > 0 {}
-        self.next_deadline = deadline::next(self.database.pool()).await?;
+        let mut next = deadline::next(self.database.pool()).await?;
+        if next.is_some_and(|next| next < now) {
+            let mut connection = self.database.pool().acquire().await?;
+            while deadline::handle_missed(&mut connection, DEADLINES, now).await? > 0 {}
+            next = deadline::next(self.database.pool()).await?;
+        }
+        // What has passed and is still there is being handled by another scheduler.
+        self.next_deadline = next.filter(|next| *next > now);
         Ok(())
     }
 

@@ -31,14 +31,14 @@ SELECT
         'note', (SELECT content FROM dag_run_note WHERE dag_run_note.dag_run_id = dr.id),
         'dag_versions', coalesce(versions.list, '[]'::jsonb),
         'bundle_version', dr.bundle_version,
-        'dag_display_name', coalesce(dag.dag_display_name, dag.dag_id),
+        'dag_display_name', coalesce(dag.dag_display_name, dr.dag_id),
         'partition_key', dr.partition_key,
         'partition_date', dr.partition_date
     ) AS dag_run
 FROM passed
 JOIN callback ON callback.id = passed.callback_id
 JOIN dag_run dr ON dr.id = passed.dagrun_id
-JOIN dag ON dag.dag_id = dr.dag_id
+LEFT JOIN dag ON dag.dag_id = dr.dag_id
 CROSS JOIN LATERAL (
     SELECT jsonb_agg(
         jsonb_build_object(
@@ -48,7 +48,7 @@ CROSS JOIN LATERAL (
             'bundle_name', version.bundle_name,
             'bundle_version', version.bundle_version,
             'created_at', version.created_at,
-            'dag_display_name', coalesce(dag.dag_display_name, dag.dag_id),
+            'dag_display_name', coalesce(dag.dag_display_name, dr.dag_id),
             'bundle_url', NULL
         )
         ORDER BY version.id

@@ -52,6 +52,9 @@ pub async fn handle_missed(connection: &mut PgConnection, limit: i64, now: DateT
         .bind(limit)
         .fetch_all(&mut *transaction)
         .await?;
+    if missed.is_empty() {
+        return Ok(0);
+    }
     for missed in &missed {
         match missed.hand_over(&mut transaction).await {
             Err(error @ MetadataError::Database(_)) => return Err(error),
