@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from scenario import Scenario, Trigger
 
 FINISHED_RUN = {"success", "failed"}
-UNFINISHED_TASK = {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred"}
+UNFINISHED_TASK = {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred", "awaiting_input"}
 
 RUN = """
     select state, run_type, triggered_by, conf, logical_date, data_interval_start, data_interval_end,
@@ -41,6 +41,18 @@ ASSET_EVENTS = """
       from asset_event e join asset a on a.id = e.asset_id
      where e.source_dag_id = %s and e.source_run_id = %s order by 1, 2, 4, 5, e.extra::text"""
 
+DEADLINES = """
+    select a.name, d.missed, a.reference ->> 'reference_type' as reference,
+           round(extract(epoch from d.deadline_time - case a.reference ->> 'reference_type'
+               when 'DagRunQueuedAtDeadline' then r.queued_at
+               when 'DagRunLogicalDateDeadline' then r.logical_date
+               else '2020-01-01' end))::bigint as seconds_after_reference,
+           c.type, c.fetch_method, c.bundle_name, c.priority_weight, c.data::jsonb as data,
+           c.state = 'scheduled' as waits
+      from deadline d join dag_run r on r.id = d.dagrun_id join callback c on c.id = d.callback_id
+      join deadline_alert a on a.id = d.deadline_alert_id
+     where r.dag_id = %s and r.run_id = %s order by a.name, c.type"""
+
 STARTS = """
     select run_id, task_id, map_index, start_date, end_date from task_instance
      where dag_id = %s and run_id = any(%s) and start_date is not null and pid is not null order by start_date"""
@@ -52,6 +64,18 @@ SKIP_MIXIN_KEY = "skipmixin_key"
 
 # How long nothing has to happen before what the scheduler made counts as complete.
 QUIET_SECONDS = 15
+
+
+def without_moments(deadline: dict) -> dict:
+    """A deadline whose callback is told of the moment: of that, only which fields there are."""
+    data = deadline["data"]["__var"]
+    for name in ("deadline_id", "dag_run_id"):
+        if name in data:
+            data[name] = "${ID}"
+    context = data["kwargs"]["__var"].get("context", {"__var": {}})["__var"]
+    for part in context.values():
+        part["__var"] = sorted(part["__var"])
+    return deadline
 
 
 class Recorder:
@@ -143,11 +167,14 @@ class Recorder:
             tasks[f"{row['task_id']}[{row['map_index']}]"]["xcoms"][row["key"]] = facts
         for row in self._rows(RENDERED, *key):
             tasks[f"{row['task_id']}[{row['map_index']}]"]["rendered_fields"] = row["rendered_fields"]
-        return {
+        facts = {
             "dag_run": self._rows(RUN, *key)[0],
             "task_instances": tasks,
             "asset_events": self._rows(ASSET_EVENTS, *key),
         }
+        if deadlines := [without_moments(row) for row in self._rows(DEADLINES, *key)]:
+            facts["deadlines"] = deadlines
+        return facts
 
     def _starts(self, scenario: Scenario) -> dict:
         """In which order attempts started, and how many of them ran at once, over all runs of the scenario."""
