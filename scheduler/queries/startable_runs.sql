@@ -1,5 +1,6 @@
 -- Queued runs that `max_active_runs` (of the Dag or of the backfill) has room for, the longest waiting first, as many
--- per Dag as fit. One that another scheduler holds is passed over: who holds a Dag waits for no run.
+-- per Dag as fit, and when the timetable expected them. One that another scheduler holds is passed over: who holds a Dag
+-- waits for no run.
 WITH running AS (
     SELECT dag_id, backfill_id, count(*) AS runs
     FROM dag_run
@@ -8,7 +9,12 @@ WITH running AS (
 ),
 waiting AS (
     SELECT
-        dag_run.id, dag_run.run_after, backfill_dag_run.sort_ordinal,
+        dag_run.id, dag_run.dag_id, dag_run.run_after, backfill_dag_run.sort_ordinal,
+        CASE
+            WHEN dag.timetable_periodic AND dag_run.run_type <> 'manual' AND dag_run.clear_number < 1
+                AND dag_run.triggered_by IS DISTINCT FROM 'ASSET'
+            THEN dag_run.run_after
+        END AS expected,
         row_number() OVER (
             PARTITION BY dag_run.dag_id, dag_run.backfill_id
             ORDER BY backfill_dag_run.sort_ordinal NULLS FIRST, dag_run.run_after, dag_run.id
@@ -26,7 +32,7 @@ waiting AS (
       AND dag_run.run_after <= $1
       AND NOT coalesce(backfill.is_paused, false)
 )
-SELECT dag_run.id
+SELECT waiting.id, waiting.dag_id, waiting.expected
 FROM waiting
 JOIN dag_run ON dag_run.id = waiting.id
 WHERE waiting.place <= waiting.room

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use metrics::{counter, gauge};
+use metrics::counter;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row, query, query_scalar};
@@ -94,7 +94,6 @@ impl Dispatcher {
         let mut room = Room { parallelism: self.parallelism - active, ..Room::default() };
         for row in &pools {
             let (pool, open): (String, i64) = (row.try_get("pool")?, row.try_get("open")?);
-            gauge!("pool.open_slots", "pool_name" => pool.clone()).set(open as f64);
             room.pools.insert(pool, open);
         }
         Ok(room)

@@ -28,6 +28,29 @@ pub struct Options {
     pub runs_per_sweep: i64,
     /// What is not waited for any longer.
     pub timeouts: Timeouts,
+    /// How often gauges are counted in the database.
+    pub metrics: MetricIntervals,
+}
+
+/// How often gauges are counted in the database. The default is Airflow's.
+#[derive(Debug, Clone)]
+pub struct MetricIntervals {
+    /// `[scheduler] pool_metrics_interval`.
+    pub pools: Duration,
+    /// `[scheduler] ti_metrics_interval`.
+    pub task_instances: Duration,
+    /// `[scheduler] dagrun_metrics_interval`.
+    pub dag_runs: Duration,
+}
+
+impl Default for MetricIntervals {
+    fn default() -> Self {
+        Self {
+            pools: Duration::from_secs(5),
+            task_instances: Duration::from_secs(30),
+            dag_runs: Duration::from_secs(30),
+        }
+    }
 }
 
 /// How long what is waited for, and how often that is looked at. The default is Airflow's.
@@ -96,6 +119,11 @@ impl Options {
                 orphans_check_interval: positive("scheduler", "orphaned_tasks_check_interval")?,
                 scheduler_health_threshold: positive("scheduler", "scheduler_health_check_threshold")?,
                 cleanup_interval: positive("scheduler", "parsing_cleanup_interval")?,
+            },
+            metrics: MetricIntervals {
+                pools: positive("scheduler", "pool_metrics_interval")?,
+                task_instances: positive("scheduler", "ti_metrics_interval")?,
+                dag_runs: positive("scheduler", "dagrun_metrics_interval")?,
             },
         })
     }

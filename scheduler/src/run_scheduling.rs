@@ -16,6 +16,7 @@ use tradewind_model::state::{DagRunState, TaskInstanceState};
 use uuid::Uuid;
 
 use crate::custom_weight::{WaitingRun, Weights};
+use crate::metric;
 
 /// Steps taken in one transaction while task instances are being made; more wait for the next turn.
 const ROUNDS: usize = 8;
@@ -274,6 +275,14 @@ impl RunScheduler {
             return Ok(());
         }
         tracing::info!(dag_id = run.dag_id, run_id = run.facts.run_id, state = %end.state, reason = end.reason.as_str(), "the run ended");
+        let ended = metric::EndedRun {
+            id: run.id,
+            dag_id: &run.dag_id,
+            run_type: run.facts.run_type,
+            state: end.state,
+            start_date: run.facts.start_date,
+        };
+        metric::run_ended(&mut *connection, ended, now).await?;
         counter!("dagrun.finished", "dag_id" => run.dag_id.clone(), "state" => end.state.as_str()).increment(1);
         outcome.ended = true;
         query(include_str!("../queries/set_exceeds_max_active_runs.sql"))

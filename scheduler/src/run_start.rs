@@ -1,9 +1,11 @@
 //! Moves Dag runs from `queued` to `running` as `max_active_runs` allows.
 
 use chrono::{DateTime, Utc};
-use sqlx::query_scalar;
+use sqlx::{query_as, query_scalar};
 use tradewind_metadata::{Database, Result, dag_run};
 use tradewind_model::state::DagRunState;
+
+use crate::metric;
 
 /// Starts every queued run there is room for. Returns the ids of the runs started.
 pub(crate) async fn start_queued_runs(database: &Database, now: DateTime<Utc>) -> Result<Vec<i32>> {
@@ -15,14 +17,17 @@ pub(crate) async fn start_queued_runs(database: &Database, now: DateTime<Utc>) -
     if dags.is_empty() {
         return Ok(Vec::new());
     }
-    let startable: Vec<i32> = query_scalar(include_str!("../queries/startable_runs.sql"))
+    let startable: Vec<(i32, String, Option<DateTime<Utc>>)> = query_as(include_str!("../queries/startable_runs.sql"))
         .bind(now)
         .bind(&dags)
         .fetch_all(&mut *transaction)
         .await?;
+    let ids: Vec<i32> = startable.iter().map(|(id, ..)| *id).collect();
     let started =
-        dag_run::set_state_silently(&mut transaction, &startable, &[DagRunState::Queued], DagRunState::Running, now)
-            .await?;
+        dag_run::set_state_silently(&mut transaction, &ids, &[DagRunState::Queued], DagRunState::Running, now).await?;
     transaction.commit().await?;
+    for (_, dag_id, expected) in startable.iter().filter(|(id, ..)| started.contains(id)) {
+        metric::run_started(dag_id, *expected, now);
+    }
     Ok(started)
 }

@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod explanation;
+mod metrics;
 mod plugins;
 mod reaping;
 mod support;

@@ -33,6 +33,7 @@ use tradewind_supervisor::requests::Scope;
 
 use crate::ending::{Ending, Reported, ending, line, mismatch};
 use crate::heartbeat::{Heartbeat, Verdict};
+use crate::metric;
 use crate::resources::Resources;
 
 /// How long the writing of a final state is tried again while the database is away: then the scheduler has missed the
@@ -49,7 +50,7 @@ const PATIENCE_AFTER_TERMINATION: Duration = Duration::from_secs(1);
 
 /// Runs the attempt to its end.
 pub(crate) async fn supervise(resources: &Resources, claim: Claim, end: CancellationToken) {
-    metrics::counter!("ti.start", "dag_id" => claim.dag_id.clone(), "task_id" => claim.task_id.clone()).increment(1);
+    metric::started(&claim, Utc::now());
     let started = Instant::now();
     if let Err(error) = run(resources, &claim, end).await {
         tracing::error!(%error, ti_id = %claim.id, dag_id = claim.dag_id, task_id = claim.task_id, run_id = claim.run_id, "the attempt could not be run");
@@ -353,17 +354,18 @@ impl Supervision<'_> {
         if matches!(message, ToSupervisor::TaskState(_) | ToSupervisor::SucceedTask(_) | ToSupervisor::RetryTask(_)) {
             self.overtime = Some(Instant::now() + self.resources.task_success_overtime);
         }
-        let is_final = is_final(&message);
-        self.unwritten = is_final.then(|| message.clone());
+        let final_state = final_state(&message);
+        self.unwritten = final_state.map(|_| message.clone());
         let answer = self.resources.answers.answer(Scope::Attempt(self.claim.id), message.clone()).await;
         match &answer {
             Ok(body) => {
                 self.mask(&message, body.as_ref());
-                if is_final {
+                if let Some(state) = final_state {
                     self.unwritten = None;
                     self.reported = Reported::Written;
+                    metric::finished(self.claim, state, Utc::now());
                 }
-                if self.overtime.is_some() || is_final {
+                if self.overtime.is_some() || final_state.is_some() {
                     self.heartbeat = None;
                 }
             }
@@ -429,16 +431,16 @@ impl Supervision<'_> {
     }
 }
 
-/// Whether the message takes the attempt out of `running` as soon as it is written.
-fn is_final(message: &ToSupervisor) -> bool {
-    matches!(
-        message,
-        ToSupervisor::SucceedTask(_)
-            | ToSupervisor::RetryTask(_)
-            | ToSupervisor::DeferTask(_)
-            | ToSupervisor::RescheduleTask(_)
-            | ToSupervisor::AwaitInputTask(_)
-    )
+/// The state in which the message leaves `running` as soon as it is written; none for other messages.
+fn final_state(message: &ToSupervisor) -> Option<TaskInstanceState> {
+    match message {
+        ToSupervisor::SucceedTask(_) => Some(TaskInstanceState::Success),
+        ToSupervisor::RetryTask(_) => Some(TaskInstanceState::UpForRetry),
+        ToSupervisor::DeferTask(_) => Some(TaskInstanceState::Deferred),
+        ToSupervisor::RescheduleTask(_) => Some(TaskInstanceState::UpForReschedule),
+        ToSupervisor::AwaitInputTask(_) => Some(TaskInstanceState::AwaitingInput),
+        _ => None,
+    }
 }
 
 /// Writes how the attempt ended; tries again while the database is away. With a `mismatch` the attempt could not speak for
@@ -494,6 +496,7 @@ async fn try_write_ending(
         }
     };
     transaction.commit().await?;
+    metric::finished(claim, state, Utc::now());
     tracing::info!(ti_id = %id, %state, "attempt ended");
     Ok(())
 }

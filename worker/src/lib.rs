@@ -9,6 +9,7 @@
 mod attempt;
 mod ending;
 mod heartbeat;
+mod metric;
 mod options;
 mod presence;
 mod resources;

@@ -1,4 +1,4 @@
-//! What is done at intervals, whatever happens: time-outs, and the business of workers and schedulers that died.
+//! What is done at intervals, whatever happens: time-outs, the business of workers and schedulers that died, and counting.
 //!
 //! Every chore looks at a bounded number of rows that an index finds, passes over what another scheduler holds, and is
 //! told the time.
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tradewind_metadata::{Database, Result, hitl, serialized_dag, trigger};
 
 use crate::Options;
+use crate::metric::Gauges;
 
 /// Rows that one statement of a chore changes at most; a full batch is followed by another one.
 const BATCH: i64 = 500;
@@ -36,6 +37,12 @@ pub(crate) enum Chore {
     Waits,
     /// Removes triggers that nothing waits for.
     UnreferencedTriggers,
+    /// Counts the slots of pools.
+    PoolMetrics,
+    /// Counts task instances.
+    TaskInstanceMetrics,
+    /// Counts Dag runs.
+    DagRunMetrics,
 }
 
 /// Does the chores when they are due.
@@ -46,6 +53,7 @@ pub(crate) struct Reaper {
     job_id: i32,
     options: Options,
     timers: Vec<Timer>,
+    gauges: Gauges,
 }
 
 #[derive(Debug)]
@@ -66,6 +74,9 @@ impl Reaper {
             (Chore::StuckInQueued, timeouts.queued_check_interval),
             (Chore::Waits, timeouts.trigger_check_interval),
             (Chore::UnreferencedTriggers, timeouts.cleanup_interval),
+            (Chore::PoolMetrics, options.metrics.pools),
+            (Chore::TaskInstanceMetrics, options.metrics.task_instances),
+            (Chore::DagRunMetrics, options.metrics.dag_runs),
         ];
         let timers = timers
             .into_iter()
@@ -74,7 +85,7 @@ impl Reaper {
                 Timer { chore, every, due }
             })
             .collect();
-        Self { database, dags, job_id, options, timers }
+        Self { database, dags, job_id, options, timers, gauges: Gauges::default() }
     }
 
     /// When the next chore is due.
@@ -107,6 +118,9 @@ impl Reaper {
             Chore::StuckInQueued => self.handle_stuck_in_queued(now).await,
             Chore::Waits => self.end_waits(now).await,
             Chore::UnreferencedTriggers => self.remove_unreferenced_triggers().await,
+            Chore::PoolMetrics => self.gauges.count_pools(self.database.pool()).await,
+            Chore::TaskInstanceMetrics => self.gauges.count_task_instances(self.database.pool()).await,
+            Chore::DagRunMetrics => self.gauges.count_dag_runs(self.database.pool()).await,
         }
     }
 

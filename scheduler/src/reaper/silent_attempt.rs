@@ -49,6 +49,7 @@ struct Silent {
     max_tries: i32,
     hostname: Option<String>,
     external_executor_id: Option<String>,
+    operator: Option<String>,
 }
 
 impl Silent {
@@ -87,9 +88,17 @@ impl Silent {
             hostname = self.hostname,
             "an attempt was not heard of within [scheduler] task_instance_heartbeat_timeout"
         );
-        counter!("task_instances_without_heartbeats_killed", "dag_id" => self.dag_id.clone(), "task_id" => self.task_id.clone())
-            .increment(1);
+        self.count();
         Ok(())
+    }
+
+    fn count(&self) {
+        let labels = [("dag_id", self.dag_id.clone()), ("task_id", self.task_id.clone())];
+        counter!("task_instances_without_heartbeats_killed", &labels).increment(1);
+        counter!("ti_failures", &labels).increment(1);
+        let [dag, task] = labels;
+        let operator = ("operator_name", self.operator.clone().unwrap_or_default());
+        counter!("operator_failures", &[dag, task, operator]).increment(1);
     }
 
     /// The message of the callback: the text of a Python dictionary, which callbacks of users take apart.
@@ -155,6 +164,7 @@ mod tests {
             max_tries: 0,
             hostname: Some("h".to_owned()),
             external_executor_id: None,
+            operator: None,
         };
         let expected = r#"{'DAG Id': 'd', 'Task Id': 't', 'Run Id': "it's \\ one", 'Map Index': 2, 'Hostname': 'h'}"#;
         assert_eq!(silent.message(), expected);

@@ -17,7 +17,7 @@ use tradewind_metadata::queue::{Claim, Claimant, claim};
 use tradewind_metadata::serialized_dag;
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
-use tradewind_scheduler::{Options, Scheduler, Timeouts};
+use tradewind_scheduler::{MetricIntervals, Options, Scheduler, Timeouts};
 use tradewind_supervisor::evaluator::Evaluator;
 use uuid::Uuid;
 
@@ -44,6 +44,7 @@ pub(crate) fn options() -> Options {
         asset_upkeep_interval: Duration::from_millis(200),
         runs_per_sweep: 200,
         timeouts: Timeouts::default(),
+        metrics: MetricIntervals::default(),
     }
 }
 
