@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use metrics::counter;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 use sqlx::{PgConnection, query, query_as, query_scalar};
@@ -180,6 +181,7 @@ async fn record(
         .bind(event.partition_key.as_deref())
         .fetch_one(&mut *connection)
         .await?;
+    counter!("asset.updates").increment(1);
     if !aliases.is_empty() {
         query(include_str!("../queries/asset/link_aliases.sql"))
             .bind(&aliases)

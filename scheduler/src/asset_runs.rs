@@ -12,7 +12,7 @@ use rand::distr::{Alphanumeric, SampleString};
 use serde_json::Value;
 use sqlx::{PgConnection, Row, query, query_as, query_scalar};
 use tradewind_metadata::dag_run::{self, NewDagRun};
-use tradewind_metadata::{Database, Result, serialized_dag};
+use tradewind_metadata::{Database, MetadataError, Result, serialized_dag};
 use tradewind_model::asset::{AssetCondition, AssetKey, KnownAssets};
 use tradewind_model::dag::Dag;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
@@ -47,10 +47,17 @@ pub(crate) async fn create(
             .await?;
         if held.is_none() {
             made.held_elsewhere.insert(dag_id);
-        } else if create_run(&mut transaction, dags, job_id, &dag_id, now).await? {
-            transaction.commit().await?;
-            made.runs += 1;
-            counter!("asset.triggered_dagruns").increment(1);
+            continue;
+        }
+        match create_run(&mut transaction, dags, job_id, &dag_id, now).await {
+            Ok(false) => {}
+            Ok(true) => {
+                transaction.commit().await?;
+                made.runs += 1;
+                counter!("asset.triggered_dagruns").increment(1);
+            }
+            Err(error @ MetadataError::Database(_)) => return Err(error),
+            Err(error) => tracing::error!(dag_id, %error, "assets trigger a run that cannot be made"),
         }
     }
     Ok(made)

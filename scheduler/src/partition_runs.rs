@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use metrics::counter;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, query, query_as};
-use tradewind_metadata::{Database, Result, dag_run, serialized_dag};
+use tradewind_metadata::{Database, MetadataError, Result, dag_run, serialized_dag};
 use tradewind_model::asset::{AssetCondition, AssetKey, KnownAssets};
 use tradewind_model::dag::Dag;
 use tradewind_model::partition::{AssetIdentity, PartitionMappers, Satisfaction};
@@ -113,9 +113,17 @@ impl PartitionRuns {
         let mut schedules = HashMap::new();
         let dag_ids: BTreeSet<&str> = waiting.iter().map(|partition| partition.target_dag_id.as_str()).collect();
         for dag_id in dag_ids {
-            let Some(dag) = self.dags.latest(connection, dag_id).await? else {
-                tracing::error!(dag_id, "a partition waits for a Dag that was never serialized");
-                continue;
+            let dag = match self.dags.latest(connection, dag_id).await {
+                Ok(Some(dag)) => dag,
+                Ok(None) => {
+                    tracing::error!(dag_id, "a partition waits for a Dag that was never serialized");
+                    continue;
+                }
+                Err(error @ MetadataError::Database(_)) => return Err(error),
+                Err(error) => {
+                    tracing::error!(dag_id, %error, "a partition waits for a Dag that cannot be read");
+                    continue;
+                }
             };
             let Some(condition) = condition_of(&dag) else { continue };
             let spec = &dag.settings.timetable;

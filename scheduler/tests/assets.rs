@@ -240,6 +240,26 @@ async fn paused_and_stale_dags_get_no_runs() {
 }
 
 #[tokio::test]
+async fn a_dag_that_cannot_be_read_keeps_no_other_from_its_run() {
+    let mut world = World::new().await;
+    add_triggered(&world, "a_broken", &["a"], &[]).await;
+    add_partitioned(&world, "a_broken_too", &["b"], identity()).await;
+    add_triggered(&world, "fine", &["a"], &[]).await;
+    add_partitioned(&world, "fine_too", &["b"], identity()).await;
+    emit(&world, "a", None).await;
+    emit(&world, "b", Some("x")).await;
+    query("UPDATE serialized_dag SET data = '{}' WHERE dag_id LIKE 'a_broken%'")
+        .execute(world.database.pool())
+        .await
+        .unwrap();
+    world.start_scheduler(options()).await;
+    await_count(&world, RUNS, 2).await;
+    let left = "SELECT count(*) FROM asset_dag_run_queue WHERE target_dag_id = 'a_broken'";
+    assert_eq!(world.count(left).await, 1, "its events wait for the Dag to be parsed");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn every_event_of_a_partition_is_consumed_once_however_many_schedulers_there_are() {
     let mut world = World::new().await;
     add_partitioned(&world, "partitioned", &["a"], identity()).await;
