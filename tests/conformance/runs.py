@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from asset_steps import AssetSteps
 from normalise import Normaliser
 from official import Official, wait_until
 from psycopg.rows import dict_row
@@ -78,6 +79,11 @@ def without_moments(deadline: dict) -> dict:
     return deadline
 
 
+def without_chance(run_id: str) -> str:
+    """The id of a run; that of one which assets started holds the moment and random text."""
+    return "asset_triggered__${NOW}" if run_id.startswith("asset_triggered__") else run_id
+
+
 class Recorder:
     def __init__(self, official: Official, normalise: Normaliser, quiet_seconds: float = QUIET_SECONDS):
         self.official = official
@@ -111,7 +117,11 @@ class Recorder:
             path.unlink()
         for dag_id in (*scenario.consumers, scenario.dag_id):
             self.unpause(dag_id)
-        if scenario.scheduled:
+        if scenario.steps:
+            steps = AssetSteps(self)
+            steps.play(scenario)
+            runs = steps.with_consumed(scenario.dag_id, self._scheduled(scenario))
+        elif scenario.scheduled:
             runs = self._scheduled(scenario)
         else:
             self._trigger_all(scenario)
@@ -125,6 +135,8 @@ class Recorder:
             "consumers": {dag_id: self._consumer(scenario, dag_id) for dag_id in scenario.consumers},
             "callbacks": {path.name: path.read_text() for path in self._callback_files(scenario.dag_id)},
         }
+        if scenario.steps:
+            recording |= steps.left_over(scenario.dag_id)
         return self.normalise(recording | self._starts(scenario))
 
     def _trigger_all(self, scenario: Scenario) -> None:
@@ -197,11 +209,13 @@ class Recorder:
             rows = self._rows(RUN_IDS, scenario.dag_id)
             if rows != seen:
                 seen, since = rows, time.monotonic()
-            over = rows and all(row["state"] in FINISHED_RUN for row in rows)
+            over = (rows or scenario.steps) and all(row["state"] in FINISHED_RUN for row in rows)
             return over and time.monotonic() - since > self.quiet_seconds
 
         wait_until(silent, f"all runs of {scenario.dag_id}", scenario.timeout_seconds, 0.5)
-        return [{"run_id": row["run_id"]} | self._facts((scenario.dag_id, row["run_id"])) for row in seen]
+        return [
+            {"run_id": without_chance(row["run_id"])} | self._facts((scenario.dag_id, row["run_id"])) for row in seen
+        ]
 
     def _consumer(self, scenario: Scenario, dag_id: str) -> dict:
         """The one run that the scenario's run made of another Dag."""
@@ -211,5 +225,4 @@ class Recorder:
             return runs[0]["run_id"] if runs and self._ended(dag_id, runs[0]["run_id"]) else None
 
         run_id = wait_until(ended, f"a run of {dag_id}", scenario.timeout_seconds, 0.5)
-        shown = "asset_triggered__${NOW}" if run_id.startswith("asset_triggered__") else run_id
-        return {"run_id": shown} | self._facts((dag_id, run_id))
+        return {"run_id": without_chance(run_id)} | self._facts((dag_id, run_id))

@@ -33,6 +33,36 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Event:
+    """An asset event that a person reports: one `POST /api/v2/assets/events`."""
+
+    asset: str
+    extra: dict | None = None
+    partition_key: str | None = None
+    settle_seconds: float | None = None
+    """How long to wait before the next step; by default until the scheduler has had time to make runs of it."""
+
+
+@dataclass(frozen=True)
+class Produce:
+    """A run of another Dag, to its end."""
+
+    dag_id: str
+    conf: dict | None = None
+    partition_key: str | None = None
+    settle_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Pauses or un-pauses a Dag."""
+
+    dag_id: str
+    is_paused: bool = True
+    settle_seconds: float = 1
+
+
+@dataclass(frozen=True)
 class Scenario:
     dag_id: str
     bundle: str = CONFORMANCE
@@ -45,6 +75,9 @@ class Scenario:
     """Whether the most tasks that ran at once is part of the recording."""
     scheduled: bool = False
     """Nothing is triggered: the runs are those that the scheduler creates from the schedule."""
+    steps: tuple[Event | Produce | Pause, ...] = ()
+    """What happens to assets, for the runs that the scheduler creates of it; what they consumed, and what is left over,
+    is part of the recording."""
     consumers: tuple[str, ...] = ()
     """Dags of which the scenario's run makes one run each, by an asset event or by triggering it."""
     choices: tuple[Choice, ...] = ()
