@@ -32,7 +32,8 @@ def arguments() -> argparse.Namespace:
         "--subject", nargs="*", metavar="NAME", help="record dags/NAME.py and the runs of scenarios/NAME.py alone"
     )
     parser.add_argument("--skip-parsed", action="store_true", help="leave files/, serialized/ and shared/ alone")
-    parser.add_argument("--at-once", type=int, default=6, help="scenarios played at the same time")
+    parser.add_argument("--skip-runs", action="store_true", help="record no runs but those of --only")
+    parser.add_argument("--at-once", type=int, default=8, help="scenarios played at the same time")
     parser.add_argument("--keep", action="store_true", help="keep the temporary Airflow home, and print its path")
     return parser.parse_args()
 
@@ -74,6 +75,8 @@ def record(official: Official, scenarios: list[Scenario], options: argparse.Name
     for pool, slots in (("one_slot", 1), ("two_slots", 2)):
         body = {"name": pool, "slots": slots, "include_deferred": False}
         official.rest.call("POST", "/api/v2/pools", body)
+    if options.skip_runs:
+        scenarios = [scenario for scenario in scenarios if scenario.dag_id in (options.only or ())]
     with ThreadPoolExecutor(options.at_once) as players:
         try:
             failures = players.map(lambda scenario: record_scenario(official, normalise, scenario), scenarios)
@@ -100,6 +103,8 @@ def main() -> None:
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(FOLDER / "plugins"),
             "AIRFLOW__CORE__PARALLELISM": "12",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+            # How long a supervisor waits for the pipes of a process that is gone already; a minute each otherwise.
+            "AIRFLOW__WORKERS__SOCKET_CLEANUP_TIMEOUT": "1",
             # One parse is enough: the files do not change while they are recorded.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
         },

@@ -78,6 +78,12 @@ class Scenario:
     steps: tuple[Event | Produce | Pause, ...] = ()
     """What happens to assets, for the runs that the scheduler creates of it; what they consumed, and what is left over,
     is part of the recording."""
+    without_runs: bool = False
+    """Of a scheduled one: no run is created at all."""
+    of_today: bool = False
+    """The dates lie a day or so before the moment of recording, and are written in relation to it."""
+    states_only: bool = False
+    """The tasks answer by chance or by the clock: only how they end is part of the recording."""
     consumers: tuple[str, ...] = ()
     """Dags of which the scenario's run makes one run each, by an asset event or by triggering it."""
     choices: tuple[Choice, ...] = ()

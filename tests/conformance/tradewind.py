@@ -8,6 +8,8 @@ from pathlib import Path
 
 from official import START_TIMEOUT_SECONDS, VENV, Official, wait_until
 
+PARSE_TIMEOUT_SECONDS = 300
+
 
 class Tradewind(Official):
     """`tradewind standalone` under `folder`, on a Postgres of the test's own."""
@@ -31,21 +33,33 @@ class Tradewind(Official):
 
     def wait_parsed(self, files: int) -> None:
         """Waits until every Dag file was parsed, by what the database knows of files: Dags and import errors."""
+        known = """select count(*) from (select bundle_name, relative_fileloc from dag
+            union select bundle_name, filename from import_error) as files"""
+        self._wait_for_rows(known, (), files, "the parsing of every Dag file")
+
+    def wait_for_dags(self, dag_ids: set[str]) -> None:
+        known = "select count(*) from dag where dag_id = any(%s)"
+        try:
+            self._wait_for_rows(known, (sorted(dag_ids),), len(dag_ids), "the parsing of the Dags needed")
+        except TimeoutError as error:
+            with self.postgres.connect() as connection:
+                there = {row[0] for row in connection.execute("select dag_id from dag")}
+                errors = [row[0] for row in connection.execute("select filename from import_error")]
+            error.add_note(f"not there: {sorted(dag_ids - there)}; import errors: {errors}")
+            raise
+
+    def _wait_for_rows(self, query: str, parameters: tuple, rows: int, what: str) -> None:
         def started() -> bool:
             if (code := self.processes["standalone"].poll()) is not None:
                 raise RuntimeError(f"tradewind ended with {code}: {(self.home / 'standalone.log').read_text()}")
             return self.rest.healthy("scheduler", "dag_processor")
 
-        def parsed() -> bool:
+        def there() -> bool:
             with self.postgres.connect() as connection:
-                known = connection.execute(
-                    "select count(*) from (select bundle_name, relative_fileloc from dag"
-                    " union select bundle_name, filename from import_error) as files"
-                ).fetchone()
-            return known[0] >= files
+                return connection.execute(query, parameters).fetchone()[0] >= rows
 
         wait_until(started, "the start of Tradewind", START_TIMEOUT_SECONDS)
-        wait_until(parsed, "the parsing of every Dag file", START_TIMEOUT_SECONDS)
+        wait_until(there, what, PARSE_TIMEOUT_SECONDS)
 
     def stop(self) -> None:
         for process in self.processes.values():

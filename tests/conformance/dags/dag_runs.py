@@ -207,8 +207,7 @@ with DAG("xcom_values", schedule=None, start_date=START):
             "default": ti.xcom_pull(task_ids="absent", default="fallback"),
         }
 
-    many()
     special()
     no_push_of_none()
     not_pushed()
-    custom_keys() >> pulls()
+    [custom_keys(), many()] >> pulls()
