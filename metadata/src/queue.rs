@@ -127,7 +127,7 @@ pub async fn claim(
         .await?;
     let mut transitions = Vec::with_capacity(rows.len());
     for row in &rows {
-        let start = start_of(row.try_get("id")?, claimant, now);
+        let start = start_of(row.try_get("id")?, claimant, row.try_get("taken_at")?);
         let resumes: bool = row.try_get("resumes")?;
         transitions.push(if resumes { start } else { start.with("start_date", json!(now)) });
     }
@@ -144,15 +144,16 @@ pub async fn claim(
 }
 
 /// The transition with which an attempt starts; it sets the first heartbeat, so that no running task instance is ever
-/// without one.
-fn start_of(id: Uuid, claimant: &Claimant, now: DateTime<Utc>) -> Transition {
-    let from = [Some(TaskInstanceState::Queued), Some(TaskInstanceState::Restarting)];
+/// without one. That is by the clock of the database, as later ones are.
+fn start_of(id: Uuid, claimant: &Claimant, taken_at: DateTime<Utc>) -> Transition {
+    // What restarts has no message, and takes no slots until it is queued again.
+    let from = [Some(TaskInstanceState::Queued)];
     Transition::new(id, &from, Some(TaskInstanceState::Running))
         .with("end_date", Value::Null)
         .with("hostname", claimant.hostname.as_str())
         .with("unixname", claimant.unixname.as_str())
         .with("pid", Value::Null)
-        .with("last_heartbeat_at", json!(now))
+        .with("last_heartbeat_at", json!(taken_at))
         .with("retry_delay_override", Value::Null)
         .with("retry_reason", Value::Null)
 }

@@ -40,6 +40,29 @@ pub enum Limit {
     MaxActiveTisPerDagrun,
 }
 
+/// What became of a page of candidates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Places in the page of those that got room, in their order.
+    pub chosen: Vec<usize>,
+    /// Tasks that ran into a limit of their own, by run. They are to be left out of the next page.
+    pub starved: Vec<(i32, String)>,
+    /// What is to be done next.
+    pub next: Next,
+}
+
+/// What is to be done after a page of candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// To queue the chosen; nobody else can find room.
+    Stop,
+    /// To queue the chosen, then to look again: others may find room.
+    LookAgain,
+    /// Nobody was chosen, but who was refused may have stood in front of others: to look at the next page, without the
+    /// starved.
+    LookFurther,
+}
+
 /// What is left of every limit. A limit that is not named has no bound, except that an unknown pool has no room.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Room {
@@ -89,6 +112,32 @@ impl Room {
         self.run_tasks.entry(run_task).and_modify(|room| *room -= 1);
         Ok(())
     }
+
+    /// Gives the candidates of a page their places. `is_full` says that the page holds as many as a page may, so that
+    /// others may wait behind it.
+    ///
+    /// A page holds as many candidates of a run as its `max_active_tasks` has room for. So each who is refused for
+    /// another reason may have kept one of the same run off the page.
+    pub fn select<'a>(&mut self, page: impl IntoIterator<Item = &'a Candidate>, is_full: bool) -> Selection {
+        let (mut chosen, mut starved, mut is_any_refused) = (Vec::new(), Vec::new(), false);
+        for (place, candidate) in page.into_iter().enumerate() {
+            match self.take(candidate) {
+                Ok(()) => chosen.push(place),
+                Err(Limit::Parallelism) => return Selection { chosen, starved, next: Next::Stop },
+                Err(Limit::MaxActiveTisPerDag | Limit::MaxActiveTisPerDagrun) => {
+                    starved.push((candidate.run, candidate.task_id.clone()));
+                }
+                Err(Limit::Pool | Limit::MaxActiveTasks) => is_any_refused = true,
+            }
+        }
+        let next = match (chosen.is_empty(), starved.is_empty()) {
+            (true, true) => Next::Stop,
+            (true, false) => Next::LookFurther,
+            (false, true) if !is_any_refused && !is_full => Next::Stop,
+            (false, _) => Next::LookAgain,
+        };
+        Selection { chosen, starved, next }
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +158,29 @@ mod tests {
         assert_eq!(room.take(&candidate(1, "a", "full", 1)), Err(Limit::Pool));
         assert_eq!(room.take(&candidate(1, "a", "open", 1)), Ok(()));
         assert_eq!(room.take(&candidate(1, "a", "unknown", 1)), Err(Limit::Pool));
+    }
+
+    /// One run has room for one more; who deserves it most has run into a limit of its own.
+    #[test]
+    fn who_is_starved_steps_aside() {
+        let pools = HashMap::from([("p".to_owned(), 9)]);
+        let tasks = HashMap::from([(("dag_1".to_owned(), "a".to_owned()), 0)]);
+        let mut room = Room { parallelism: 9, pools, runs: HashMap::from([(1, 1)]), tasks, ..Room::default() };
+        let first = room.select(&[candidate(1, "a", "p", 1)], false);
+        assert_eq!((first.next, first.starved), (Next::LookFurther, vec![(1, "a".to_owned())]));
+        let second = room.select(&[candidate(1, "b", "p", 1)], false);
+        assert_eq!((second.next, second.chosen), (Next::Stop, vec![0]));
+    }
+
+    #[test]
+    fn whoever_was_refused_may_have_hidden_another() {
+        let pools = HashMap::from([("small".to_owned(), 1), ("large".to_owned(), 9)]);
+        let mut room = Room { parallelism: 9, pools, ..Room::default() };
+        let page = [candidate(1, "a", "small", 1), candidate(1, "b", "small", 1)];
+        assert_eq!(room.select(&page, false), Selection { chosen: vec![0], starved: vec![], next: Next::LookAgain });
+        assert_eq!(room.select(&page[..0], false).next, Next::Stop);
+        room.parallelism = 0;
+        assert_eq!(room.select(&page, true).next, Next::Stop);
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, Row, query, query_scalar};
 use tradewind_metadata::queue::{self, Message};
 use tradewind_metadata::task_instance::{Transition, transition_silently};
 use tradewind_metadata::{Database, Result, serialized_dag};
-use tradewind_model::limits::{Candidate, Limit, Room};
+use tradewind_model::limits::{Candidate, Next, Room};
 use tradewind_model::state::TaskInstanceState;
 
 /// The advisory lock of Airflow's own critical section (`DBLocks.SCHEDULER_CRITICAL_SECTION`), taken by us too, so that
@@ -31,8 +31,7 @@ pub(crate) struct Dispatcher {
 /// What a page of candidates came to.
 struct Choice {
     chosen: Vec<Waiting>,
-    /// There is room left, and another page may hold more: this one was full, or some of it ran into limits while others
-    /// of their run were not looked at.
+    /// There may be room for others.
     may_go_on: bool,
 }
 
@@ -99,8 +98,8 @@ impl Dispatcher {
         Ok(room)
     }
 
-    /// Fills the room from one page of candidates, which holds no more of a run than the run has room for. Where nothing
-    /// on a page finds room because of limits of its tasks, they are left out of the next, so that they never stand in
+    /// Fills the room from one page of candidates, which holds no more of a run than the run has room for, or from the first
+    /// page that has somebody for it: who ran into a limit of its own is left out of the next, so that nobody stands in
     /// front of others.
     async fn choose(&self, connection: &mut PgConnection, room: &mut Room) -> Result<Choice> {
         if room.parallelism < 1 || room.pools.values().all(|open| *open < 1) {
@@ -109,25 +108,16 @@ impl Dispatcher {
         let mut starved: HashSet<(i32, String)> = HashSet::new();
         loop {
             let page = page(connection, room, &starved).await?;
-            let is_full = page.len() == PAGE;
             self.load_task_limits(connection, &page, room).await?;
-            let starved_before = starved.len();
-            let mut chosen = Vec::new();
-            let mut refused = false;
-            for waiting in page {
-                match room.take(&waiting.candidate) {
-                    Ok(()) => chosen.push(waiting),
-                    Err(Limit::Parallelism) => return Ok(Choice { chosen, may_go_on: false }),
-                    Err(Limit::MaxActiveTisPerDag | Limit::MaxActiveTisPerDagrun) => {
-                        refused = true;
-                        starved.insert((waiting.candidate.run, waiting.candidate.task_id));
-                    }
-                    Err(Limit::Pool | Limit::MaxActiveTasks) => refused = true,
-                }
+            let selection = room.select(page.iter().map(|waiting| &waiting.candidate), page.len() == PAGE);
+            if selection.next == Next::LookFurther {
+                starved.extend(selection.starved);
+                continue;
             }
-            if !chosen.is_empty() || starved.len() == starved_before {
-                return Ok(Choice { may_go_on: (is_full || refused) && !chosen.is_empty(), chosen });
-            }
+            let mut is_chosen = vec![false; page.len()];
+            selection.chosen.iter().for_each(|place| is_chosen[*place] = true);
+            let chosen = page.into_iter().zip(is_chosen).filter_map(|(waiting, chosen)| chosen.then_some(waiting));
+            return Ok(Choice { chosen: chosen.collect(), may_go_on: selection.next == Next::LookAgain });
         }
     }
 

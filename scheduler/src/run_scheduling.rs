@@ -137,12 +137,15 @@ impl RunScheduler {
             max_retry_delay: self.max_retry_delay,
             now,
         };
-        let step = scheduling::step(&view);
+        let mut step = scheduling::step(&view);
         // Nobody tells when official components un-pause a Dag, nor of single task instances of the run before.
         let polls = step.waits_for_previous_run || (run.is_suspended() && !step.is_idle());
         outcome.wake_at = step.wake_at.into_iter().chain(polls.then(|| now + self.poll_interval)).min();
-        self.apply(connection, run, dag, version, &step, now, outcome).await?;
-        Ok(step.again && !step.is_idle())
+        if run.is_suspended() {
+            step = step.while_suspended();
+        }
+        let is_whole = self.apply(connection, run, dag, version, &step, now, outcome).await?;
+        Ok(!is_whole || step.again && !step.is_idle())
     }
 
     /// Brings the run to a newer version of its Dag: tasks that are new, gone or back.
@@ -180,6 +183,8 @@ impl RunScheduler {
         task_instance::create(connection, dag, &run.identity(version), &new, now).await
     }
 
+    /// Writes a step down. Returns whether all of it could be: a task instance that a worker or a user moved on meanwhile
+    /// is left as it is, and what the step concludes from it, the run's end above all, must be decided anew.
     #[expect(clippy::too_many_arguments, reason = "the facts of one step, passed on")]
     async fn apply(
         &self,
@@ -190,7 +195,7 @@ impl RunScheduler {
         step: &Step,
         now: DateTime<Utc>,
         outcome: &mut Outcome,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut transitions: Vec<Transition> = step
             .end
             .iter()
@@ -202,12 +207,12 @@ impl RunScheduler {
                 change_of_state.with("start_date", json!(now)).with("end_date", json!(now)).with("duration", 0.0)
             })
             .collect();
-        if !run.is_suspended() {
-            transitions.extend(step.schedule.iter().map(|start| scheduled(start, now)));
-            transitions.extend(step.succeed.iter().map(|start| succeeded(start, now)));
-            self.defer(connection, dag, &step.defer, now).await?;
+        transitions.extend(step.schedule.iter().map(|start| scheduled(start, now)));
+        transitions.extend(step.succeed.iter().map(|start| succeeded(start, now)));
+        if transition_silently(connection, &transitions).await?.len() < transitions.len() {
+            return Ok(false);
         }
-        transition_silently(connection, &transitions).await?;
+        self.defer(connection, dag, &step.defer, now).await?;
         task_instance::expand(connection, &step.expand).await?;
         let new: Vec<New> = step
             .create
@@ -222,10 +227,10 @@ impl RunScheduler {
             })
             .collect();
         task_instance::create(connection, dag, &run.identity(version), &new, now).await?;
-        match &step.end_run {
-            Some(end) => self.end_run(connection, run, dag, end, now, outcome).await,
-            None => Ok(()),
+        if let Some(end) = &step.end_run {
+            self.end_run(connection, run, dag, end, now, outcome).await?;
         }
+        Ok(true)
     }
 
     /// Puts tasks that start with a trigger straight into `deferred`.

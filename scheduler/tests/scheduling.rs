@@ -408,3 +408,55 @@ async fn postgres_learns_soon_that_a_table_has_grown() {
     }
     world.stop().await;
 }
+
+/// The run has room for one task instance; the one that deserves it most has run into a limit of its own.
+#[tokio::test]
+async fn who_ran_into_a_limit_of_its_own_keeps_nobody_of_its_run_waiting() {
+    let mut world = World::new().await;
+    let dag = DagBuilder::new("starved")
+        .column("has_task_concurrency_limits", json!(true))
+        .column("max_active_tasks", json!(2))
+        .task("first", &[], json!({"max_active_tis_per_dag": 1, "priority_weight": 100}))
+        .task("other", &[], json!({}));
+    world.add_dag(&dag).await;
+    let earlier = world.trigger("starved", "r1").await;
+    world.start_scheduler(options()).await;
+    let first = world.next_claim().await;
+    assert_eq!(first.task_id, "first");
+    let other = world.next_claim().await;
+    world.succeed(&other).await;
+    sqlx::query("UPDATE dag SET max_active_tasks = 1").execute(world.database.pool()).await.expect("a change");
+    let later = world.trigger("starved", "r2").await;
+    let claim = world.next_claim().await;
+    assert_eq!((claim.task_id.as_str(), claim.run_id.as_str()), ("other", "r2"));
+    world.succeed(&claim).await;
+    world.succeed(&first).await;
+    for run in [earlier, later] {
+        assert_eq!(world.run_to_end(run).await, "success");
+    }
+    world.stop().await;
+}
+
+/// A paused Dag starts nothing; so it also keeps what would follow from a start, the end of the run above all.
+#[tokio::test]
+async fn a_paused_dag_does_not_end_its_run_ahead_of_its_tasks() {
+    let mut world = World::new().await;
+    let dag = DagBuilder::new("paused").task("a", &["b"], json!({})).task(
+        "b",
+        &[],
+        json!({"_is_empty": true, "task_type": "EmptyOperator"}),
+    );
+    world.add_dag(&dag).await;
+    let run = world.trigger("paused", "r").await;
+    world.start_scheduler(options()).await;
+    let claim = world.next_claim().await;
+    sqlx::query("UPDATE dag SET is_paused = true").execute(world.database.pool()).await.expect("a change");
+    world.succeed(&claim).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.run_state(run).await, "running");
+    assert_eq!(world.states(run).await[&("b".to_owned(), -1)], None);
+    sqlx::query("UPDATE dag SET is_paused = false").execute(world.database.pool()).await.expect("a change");
+    world.await_run_state(run, "success").await;
+    assert_eq!(world.states(run).await[&("b".to_owned(), -1)].as_deref(), Some("success"));
+    world.stop().await;
+}

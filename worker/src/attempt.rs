@@ -407,7 +407,11 @@ impl Supervision<'_> {
             self.forwarder.write(LogLine::new(Utc::now(), Level::Error, "Task killed!", "task")).await;
         }
         match self.unwritten.take() {
-            // As in Airflow, a report that failed is made once more when the process has ended.
+            // As in Airflow, a report that failed is made once more when the process has ended. It may have been written all
+            // the same, and the attempt, which keeps its id while it pauses, may go on in another process.
+            Some(_) if !still_runs(self.resources, self.claim.id, self.process.pid()).await => {
+                tracing::info!(ti_id = %self.claim.id, "the final state is written already, or the attempt is not ours any more");
+            }
             Some(message) => {
                 let again = self.resources.answers.answer(Scope::Attempt(self.claim.id), message).await;
                 if let Err(error) = again {
@@ -429,6 +433,12 @@ impl Supervision<'_> {
         let patience = self.resources.socket_cleanup_timeout;
         if self.termination.is_some() { patience.min(PATIENCE_AFTER_TERMINATION) } else { patience }
     }
+}
+
+/// Whether an attempt is still running, in this process.
+async fn still_runs(resources: &Resources, id: uuid::Uuid, pid: i32) -> bool {
+    let Ok(mut connection) = resources.database.pool().acquire().await else { return false };
+    attempt::heartbeat(&mut connection, id, &resources.claimant.hostname, pid).await.is_ok()
 }
 
 /// The state in which the message leaves `running` as soon as it is written; none for other messages.

@@ -11,6 +11,6 @@ WITH picked AS (
 taken AS (
     DELETE FROM tradewind.outbox USING picked WHERE outbox.ti_id = picked.ti_id RETURNING outbox.ti_id
 )
-SELECT ti.id, ti.next_kwargs IS NOT NULL AS resumes
+SELECT ti.id, ti.next_kwargs IS NOT NULL AS resumes, now() AS taken_at
 FROM taken
 JOIN task_instance ti ON ti.id = taken.ti_id

@@ -129,4 +129,14 @@ impl Step {
             && self.create.is_empty()
             && self.end_run.is_none()
     }
+
+    /// What of the step may be written while the Dag is paused: nothing starts. A task that succeeds without running has
+    /// consequences in the same step, perhaps the run's end; they wait with it.
+    #[must_use]
+    pub fn while_suspended(self) -> Self {
+        if self.succeed.is_empty() {
+            return Self { schedule: Vec::new(), defer: Vec::new(), ..self };
+        }
+        Self { wake_at: self.wake_at, waits_for_previous_run: self.waits_for_previous_run, ..Self::default() }
+    }
 }

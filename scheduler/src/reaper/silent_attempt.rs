@@ -14,7 +14,10 @@ use tradewind_metadata::task_callback::{self, Ended, Outcome};
 use tradewind_metadata::{Result, serialized_dag};
 use uuid::Uuid;
 
-use super::{Reaper, before};
+use super::Reaper;
+
+/// Seconds beyond which a time-out means never; the calendar of Postgres holds no moment so long ago.
+const LONGEST_TIMEOUT: f64 = 3_000_000_000.0;
 
 impl Reaper {
     /// Ends attempts that have not been heard of within the time-out: they fail, or wait for their retry, as Airflow
@@ -23,7 +26,7 @@ impl Reaper {
         let timeout = self.options.task_heartbeat_timeout;
         let mut transaction = self.database.pool().begin().await?;
         let silent: Vec<Silent> = query_as(include_str!("../../queries/reaper/silent_attempts.sql"))
-            .bind(before(now, timeout))
+            .bind(timeout.as_secs_f64().min(LONGEST_TIMEOUT))
             .fetch_all(&mut *transaction)
             .await?;
         for silent in &silent {
