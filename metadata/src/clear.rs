@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::serialized_dag::Cache;
 use crate::task_instance::{Transition, transition};
-use crate::{MetadataError, Result, dag_run, deadline, priority_weight, trace_context};
+use crate::{MetadataError, Result, dag_run, deadline, failpoint, priority_weight, trace_context};
 
 /// Which task instances to clear, all of one run.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +63,7 @@ pub async fn clear(connection: &mut PgConnection, dags: &Cache, clearing: Cleari
     if cleared.is_empty() {
         return Ok(0);
     }
+    failpoint::reach("clear: held").await?;
     let ids: Vec<Uuid> = cleared.iter().map(|cleared| cleared.id).collect();
     archive(&mut transaction, &ids).await?;
     let version = Version::of(&mut transaction, dags, clearing, &run).await?;
@@ -73,6 +74,7 @@ pub async fn clear(connection: &mut PgConnection, dags: &Cache, clearing: Cleari
     let weighed = cleared.iter().zip(renewed).filter(|(cleared, _)| version.has_custom_weight(cleared));
     priority_weight::want(&mut transaction, &weighed.map(|(_, id)| id).collect::<Vec<_>>()).await?;
     requeue(&mut transaction, &run, &carrier).await?;
+    failpoint::reach("clear: written").await?;
     transaction.commit().await?;
     Ok(ids.len())
 }

@@ -23,6 +23,7 @@ pub mod dag_run_trigger;
 pub mod deadline;
 pub mod evaluation;
 pub mod explanation;
+pub mod failpoint;
 pub mod hitl;
 pub mod job;
 pub mod migrate;

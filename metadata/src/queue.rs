@@ -7,7 +7,7 @@ use tradewind_model::state::TaskInstanceState;
 use uuid::Uuid;
 
 use crate::task_instance::{Transition, transition_silently};
-use crate::{Result, notify};
+use crate::{Result, failpoint, notify};
 
 /// A message for a worker: run this task instance.
 #[derive(Debug, Clone)]
@@ -125,6 +125,7 @@ pub async fn claim(
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
         .await?;
+    failpoint::reach("claim: taken").await?;
     let mut transitions = Vec::with_capacity(rows.len());
     for row in &rows {
         let start = start_of(row.try_get("id")?, claimant, row.try_get("taken_at")?);
@@ -133,6 +134,7 @@ pub async fn claim(
     }
     // That an attempt runs lets nothing else go on.
     let changed = transition_silently(connection, &transitions).await?;
+    failpoint::reach("claim: written").await?;
     if changed.is_empty() {
         return Ok(Vec::new());
     }

@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row, query, query_scalar};
 use tradewind_metadata::queue::{self, Message};
 use tradewind_metadata::task_instance::{Transition, transition_silently};
-use tradewind_metadata::{Database, Result, serialized_dag};
+use tradewind_metadata::{Database, Result, failpoint, serialized_dag};
 use tradewind_model::limits::{Candidate, Next, Room};
 use tradewind_model::state::TaskInstanceState;
 
@@ -54,7 +54,9 @@ impl Dispatcher {
         }
         let mut transaction = self.database.pool().begin().await?;
         query("SELECT pg_advisory_xact_lock($1)").bind(CRITICAL_SECTION).execute(&mut *transaction).await?;
+        failpoint::reach("dispatch: entered").await?;
         let mut room = self.room(&mut transaction).await?;
+        failpoint::reach("dispatch: counted").await?;
         let Choice { chosen, may_go_on } = self.choose(&mut transaction, &mut room).await?;
         let transitions: Vec<Transition> = chosen
             .iter()
@@ -71,6 +73,7 @@ impl Dispatcher {
             .collect();
         let changed: HashSet<_> =
             transition_silently(&mut transaction, &transitions).await?.into_iter().map(|changed| changed.id).collect();
+        failpoint::reach("dispatch: queued").await?;
         let messages: Vec<Message> = chosen
             .into_iter()
             .filter(|waiting| changed.contains(&waiting.candidate.id))
@@ -81,6 +84,7 @@ impl Dispatcher {
             })
             .collect();
         queue::send(&mut transaction, &messages).await?;
+        failpoint::reach("dispatch: sent").await?;
         transaction.commit().await?;
         counter!("scheduler.tasks.executable").increment(messages.len() as u64);
         Ok(may_go_on)

@@ -189,6 +189,14 @@ impl Scheduler {
         self.job.end(&mut connection).await
     }
 
+    /// One turn in which everything is looked at, as after a start; [`Scheduler::run`] takes them by itself.
+    ///
+    /// # Errors
+    /// When the database fails; the next turn makes up for it.
+    pub async fn sweep(&mut self) -> Result<()> {
+        self.turn(&News::default(), true, true).await
+    }
+
     /// Waits for the moment at which time alone changes something.
     async fn alarm(&self) {
         let held_elsewhere = (!self.held_elsewhere.is_empty()).then(|| Utc::now() + PAUSE_FOR_HELD_DAGS);

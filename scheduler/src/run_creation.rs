@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row, query, query_scalar};
 use tradewind_airflow::evaluation::CreateRun;
 use tradewind_metadata::dag_run::{self, NewDagRun};
-use tradewind_metadata::{Database, MetadataError, Result, serialized_dag};
+use tradewind_metadata::{Database, MetadataError, Result, failpoint, serialized_dag};
 use tradewind_model::dag::Dag;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
 use tradewind_model::timetable::custom::CustomTimetable;
@@ -40,10 +40,12 @@ pub(crate) async fn create_due_runs(
             .bind(plans.waiting())
             .fetch_all(&mut *transaction)
             .await?;
+        failpoint::reach("run_creation: held").await?;
         for row in &due {
             let due = DueDag::read(row)?;
             created += usize::from(due.create(&mut transaction, dags, plans, job_id, now).await?);
         }
+        failpoint::reach("run_creation: written").await?;
         transaction.commit().await?;
         if due.len() < usize::try_from(BATCH).unwrap_or(usize::MAX) {
             return Ok(created);

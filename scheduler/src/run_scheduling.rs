@@ -8,7 +8,7 @@ use tradewind_metadata::run_facts::StoredRun;
 use tradewind_metadata::task_instance::{New, Transition, transition_silently};
 use tradewind_metadata::trigger::NewTrigger;
 use tradewind_metadata::{
-    Database, Result, dag_run, deadline, priority_weight, serialized_dag, task_instance, trigger,
+    Database, Result, dag_run, deadline, failpoint, priority_weight, serialized_dag, task_instance, trigger,
 };
 use tradewind_model::dag::Dag;
 use tradewind_model::scheduling::{self, RunEnd, RunView, Start, Step};
@@ -75,6 +75,7 @@ impl RunScheduler {
                 _ => Looked::Gone,
             });
         };
+        failpoint::reach("run_scheduling: held").await?;
         let Some((version, hash)) = run.dag_version() else {
             tracing::error!(dag_id = run.dag_id, "a run waits, but its Dag was never serialized");
             return Ok(Looked::At(Outcome::default()));
@@ -98,6 +99,7 @@ impl RunScheduler {
             .bind(self.job_id)
             .execute(&mut *transaction)
             .await?;
+        failpoint::reach("run_scheduling: written").await?;
         transaction.commit().await?;
         if awaits_weights {
             let (dag_id, run_id) = (run.dag_id, run.facts.run_id);
@@ -144,6 +146,7 @@ impl RunScheduler {
         if run.is_suspended() {
             step = step.while_suspended();
         }
+        failpoint::reach("run_scheduling: decided").await?;
         let is_whole = self.apply(connection, run, dag, version, &step, now, outcome).await?;
         Ok(!is_whole || step.again && !step.is_idle())
     }

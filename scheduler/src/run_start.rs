@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{query_as, query_scalar};
-use tradewind_metadata::{Database, Result, dag_run};
+use tradewind_metadata::{Database, Result, dag_run, failpoint};
 use tradewind_model::state::DagRunState;
 
 use crate::metric;
@@ -17,6 +17,7 @@ pub(crate) async fn start_queued_runs(database: &Database, now: DateTime<Utc>) -
     if dags.is_empty() {
         return Ok(Vec::new());
     }
+    failpoint::reach("run_start: held").await?;
     let startable: Vec<(i32, String, Option<DateTime<Utc>>)> = query_as(include_str!("../queries/startable_runs.sql"))
         .bind(now)
         .bind(&dags)
@@ -25,6 +26,7 @@ pub(crate) async fn start_queued_runs(database: &Database, now: DateTime<Utc>) -
     let ids: Vec<i32> = startable.iter().map(|(id, ..)| *id).collect();
     let started =
         dag_run::set_state_silently(&mut transaction, &ids, &[DagRunState::Queued], DagRunState::Running, now).await?;
+    failpoint::reach("run_start: written").await?;
     transaction.commit().await?;
     for (_, dag_id, expected) in startable.iter().filter(|(id, ..)| started.contains(id)) {
         metric::run_started(dag_id, *expected, now);

@@ -4,6 +4,7 @@ mod deadlines;
 mod explanation;
 mod metrics;
 mod plugins;
+mod races;
 mod reaping;
 mod support;
 

@@ -28,6 +28,7 @@ pub use start::{Start, heartbeat, heartbeats, start};
 
 use crate::MetadataError;
 use crate::audit_log::{self, Entry};
+use crate::failpoint;
 use crate::task_instance::{Transition, transition};
 
 /// A task instance that was cleared while it ran starts anew after this time: its worker finds out at its next heartbeat
@@ -136,6 +137,7 @@ impl Held {
         if previous_state != Some(TaskInstanceState::Running) {
             return Err(AttemptError::InvalidState { previous_state, wanted });
         }
+        failpoint::reach("report: held").await?;
         Ok(Some(held))
     }
 
@@ -151,7 +153,8 @@ impl Held {
         if transition(&mut *connection, &[wanted]).await?.is_empty() {
             return Err(AttemptError::InvalidState { previous_state: self.state()?, wanted: to });
         }
-        self.log(connection, to, self.hostname.as_deref()).await
+        self.log(connection, to, self.hostname.as_deref()).await?;
+        Ok(failpoint::reach("report: written").await?)
     }
 
     async fn log(

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{AttemptError, Held, is_archived};
 use crate::MetadataError;
+use crate::failpoint;
 use crate::task_instance::{Transition, transition};
 
 /// Who starts an attempt, and when.
@@ -50,6 +51,7 @@ pub async fn start(connection: &mut PgConnection, start: &Start) -> Result<TiRun
         }
         _ => return Err(AttemptError::InvalidState { previous_state, wanted: TaskInstanceState::Running }),
     }
+    failpoint::reach("start: written").await?;
     let context = context(&mut transaction, &held, previous_state).await?;
     transaction.commit().await?;
     Ok(context)

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Row, query};
-use tradewind_metadata::Result;
 use tradewind_metadata::queue::{self, Message};
+use tradewind_metadata::{Result, failpoint};
 
 use super::Reaper;
 
@@ -33,6 +33,7 @@ impl Reaper {
             })
             .collect::<Result<Vec<_>>>()?;
         queue::send(&mut transaction, &messages).await?;
+        failpoint::reach("resend_lost_messages: written").await?;
         transaction.commit().await?;
         if !messages.is_empty() {
             tracing::warn!(count = messages.len(), "queued task instances had no message; sent again");

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::query_scalar;
-use tradewind_metadata::Result;
 use tradewind_metadata::attempt::RESTART_GRACE;
 use tradewind_metadata::task_instance::{Transition, transition};
+use tradewind_metadata::{Result, failpoint};
 use tradewind_model::state::TaskInstanceState;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ impl Reaper {
             .bind(now - RESTART_GRACE)
             .fetch_all(&mut *transaction)
             .await?;
+        failpoint::reach("release_restarting: held").await?;
         let from = [Some(TaskInstanceState::Restarting)];
         let transitions: Vec<Transition> = ids.into_iter().map(|id| Transition::new(id, &from, None)).collect();
         transition(&mut transaction, &transitions).await?;

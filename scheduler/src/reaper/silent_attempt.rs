@@ -11,7 +11,7 @@ use sqlx::{Connection, FromRow, PgConnection, query_as};
 use tradewind_metadata::attempt::{self, AttemptError, Retry};
 use tradewind_metadata::audit_log::{self, Entry};
 use tradewind_metadata::task_callback::{self, Ended, Outcome};
-use tradewind_metadata::{Result, serialized_dag};
+use tradewind_metadata::{Result, failpoint, serialized_dag};
 use uuid::Uuid;
 
 use super::Reaper;
@@ -29,6 +29,7 @@ impl Reaper {
             .bind(timeout.as_secs_f64().min(LONGEST_TIMEOUT))
             .fetch_all(&mut *transaction)
             .await?;
+        failpoint::reach("end_silent_attempts: held").await?;
         for silent in &silent {
             match silent.end(&mut transaction, &self.dags, timeout, now).await {
                 Ok(()) => {}
@@ -36,6 +37,7 @@ impl Reaper {
                 Err(error) => tracing::warn!(id = %silent.id, %error, "a silent attempt could not be ended"),
             }
         }
+        failpoint::reach("end_silent_attempts: written").await?;
         transaction.commit().await?;
         Ok(())
     }

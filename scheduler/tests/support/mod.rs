@@ -22,7 +22,7 @@ use tradewind_supervisor::evaluator::Evaluator;
 use uuid::Uuid;
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A database with schedulers at work.
 pub(crate) struct World {
