@@ -79,6 +79,12 @@ bench-scheduler: setup ## Measure what the scheduler alone can do, with no Pytho
 	cargo build --locked --release --package tradewind --package tradewind-bench
 	scripts/with-test-postgres target/release/bench-scheduler --binary target/release/tradewind
 
+# The simulation is all computing, and small: an optimised build takes seconds.
+.PHONY: simulate
+simulate: setup ## Simulate crashes and races: SEEDS=1000 seeds, or SEED=123 alone.
+	cargo run --locked --release --quiet --package tradewind-simulation -- \
+		$(if $(SEED),--seed '$(SEED)' --whole-trace,--seeds '$(or $(SEEDS),1000)')
+
 .PHONY: lock
 lock: ## Compile the Python lock files anew (needs uv).
 	$(UV_COMPILE) python/requirements.in --output-file python/requirements.lock

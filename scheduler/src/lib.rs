@@ -189,12 +189,13 @@ impl Scheduler {
         self.job.end(&mut connection).await
     }
 
-    /// One turn in which everything is looked at, as after a start; [`Scheduler::run`] takes them by itself.
+    /// One turn in which everything is looked at and everything is due; [`Scheduler::run`] takes turns by itself.
     ///
     /// # Errors
     /// When the database fails; the next turn makes up for it.
-    pub async fn sweep(&mut self) -> Result<()> {
-        self.turn(&News::default(), true, true).await
+    pub async fn take_whole_turn(&mut self) -> Result<()> {
+        self.reaper.make_all_due();
+        self.turn(&News::default(), true).await
     }
 
     /// Waits for the moment at which time alone changes something.

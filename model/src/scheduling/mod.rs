@@ -13,6 +13,8 @@ mod expansion;
 mod facts;
 mod integrity;
 mod prospect;
+#[cfg(any(test, feature = "testing"))]
+pub mod random_dag;
 mod retry;
 mod round;
 mod run_state;

@@ -99,7 +99,7 @@ impl Act {
             }
             Self::Reap => {
                 drop(connection);
-                Scheduler::new(database.clone(), small()).await?.sweep().await?;
+                Scheduler::new(database.clone(), small()).await?.take_whole_turn().await?;
             }
         }
         Ok(Came::Else)
@@ -112,7 +112,7 @@ async fn queued(world: &World) -> Uuid {
     world.add_dag(&DagBuilder::new("d").task("a", &[], json!({"retries": 2, "retry_delay": 0.0}))).await;
     world.trigger("d", "r").await;
     let mut scheduler = Scheduler::new(world.database.database().clone(), small()).await.expect("a scheduler");
-    scheduler.sweep().await.expect("a turn");
+    scheduler.take_whole_turn().await.expect("a turn");
     query_scalar("SELECT id FROM task_instance WHERE state = 'queued'")
         .fetch_one(world.database.pool())
         .await

@@ -171,7 +171,7 @@ pub(super) async fn recover(world: &World, ran: &mut Ran, runs: i64, case: &str)
     let ended = "SELECT count(*) FROM dag_run WHERE state IN ('success', 'failed')";
     while world.count(ended).await < runs {
         assert!(Instant::now() < deadline, "a task or a run was lost ({case})");
-        scheduler.sweep().await.expect("a turn");
+        scheduler.take_whole_turn().await.expect("a turn");
         check(world, case).await;
         for claim in world.claim(8).await {
             ran.note(claim.id, case);

@@ -29,7 +29,7 @@ const POINTS: [&str; 15] = [
 /// A scheduler that takes one turn.
 async fn start(world: &World, stop_at: Option<&'static str>) -> Process<tradewind_metadata::Result<()>> {
     let mut scheduler = Scheduler::new(world.database.database().clone(), small()).await.expect("a scheduler");
-    Process::start(stop_at, async move { scheduler.sweep().await })
+    Process::start(stop_at, async move { scheduler.take_whole_turn().await })
 }
 
 #[tokio::test]

@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use uuid::Uuid;
 
+use super::random_dag::output;
 use super::*;
 use crate::dag::{Dag, DagSettings, GroupIndex, Task, TaskGroup};
-use crate::mapping::{ExpandArgument, ExpandInput, XComArg};
+use crate::mapping::{ExpandArgument, ExpandInput};
 use crate::state::{DagRunState, DagRunType, TaskInstanceState, is_legal_edge};
 use crate::trigger_rule::TriggerRule;
 
@@ -33,11 +34,6 @@ fn start() -> DateTime<Utc> {
 
 fn dag_of(tasks: Vec<Task>, groups: Vec<TaskGroup>) -> Dag {
     Dag::new("d".to_owned(), DagSettings::default(), tasks, groups).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn output(task: &str) -> ExpandInput {
-    let arg = XComArg::Task { task_id: task.to_owned(), key: "return_value".to_owned() };
-    ExpandInput::ListOfDicts(ExpandArgument::XCom(arg))
 }
 
 impl World {

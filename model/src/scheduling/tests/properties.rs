@@ -3,95 +3,11 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::scheduling::random_dag;
 use crate::state::TaskInstanceState::{Failed, Removed, Scheduled, Skipped, Success, UpForRetry, UpstreamFailed};
 
-/// How one task of a random Dag looks. Numbers are taken modulo what exists.
-#[derive(Debug, Clone)]
-struct Shape {
-    rule: TriggerRule,
-    upstream: Vec<usize>,
-    is_empty: bool,
-    retries: i32,
-    in_group: bool,
-    mapped: Option<Mapped>,
-    role: Role,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Role {
-    Work,
-    Setup,
-    Teardown,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Mapped {
-    Literal(usize),
-    Output(usize),
-}
-
-fn shape() -> impl Strategy<Value = Shape> {
-    let mapped = prop_oneof![
-        4 => Just(None),
-        1 => (0_usize..4).prop_map(|length| Some(Mapped::Literal(length))),
-        1 => (0_usize..8).prop_map(|source| Some(Mapped::Output(source))),
-    ];
-    let role = prop_oneof![8 => Just(Role::Work), 1 => Just(Role::Setup), 1 => Just(Role::Teardown)];
-    let rule = prop::sample::select(TriggerRule::ALL);
-    let upstream = prop::collection::vec(0_usize..8, 0..3);
-    (rule, upstream, prop::bool::weighted(0.2), 0..2, prop::bool::weighted(0.3), mapped, role).prop_map(
-        |(rule, upstream, is_empty, retries, in_group, mapped, role)| Shape {
-            rule,
-            upstream,
-            is_empty,
-            retries,
-            in_group,
-            mapped,
-            role,
-        },
-    )
-}
-
-fn build(shapes: &[Shape], group_length: usize) -> Dag {
-    let name = |number: usize| format!("t{number}");
-    let mut tasks: Vec<Task> = Vec::new();
-    for (number, shape) in shapes.iter().enumerate() {
-        let mut task = Task::new(name(number));
-        task.trigger_rule = shape.rule;
-        task.is_empty = shape.is_empty;
-        task.retries = shape.retries;
-        task.is_setup = shape.role == Role::Setup;
-        task.is_teardown = shape.role == Role::Teardown;
-        let mut upstream: HashSet<usize> =
-            shape.upstream.iter().filter(|_| number > 0).map(|up| up % number.max(1)).collect();
-        if shape.in_group {
-            task.group = GroupIndex(1);
-        } else {
-            task.expand_input = match shape.mapped {
-                Some(Mapped::Output(source)) if number > 0 => {
-                    upstream.insert(source % number);
-                    Some(output(&name(source % number)))
-                }
-                Some(Mapped::Literal(length)) => Some(ExpandInput::ListOfDicts(ExpandArgument::Literal(length))),
-                _ => None,
-            };
-        }
-        for up in upstream {
-            tasks[up].downstream_task_ids.push(name(number));
-        }
-        tasks.push(task);
-    }
-    let group = TaskGroup {
-        group_id: "g".to_owned(),
-        display_name: None,
-        parent: Some(GroupIndex::ROOT),
-        expand_input: Some(ExpandInput::ListOfDicts(ExpandArgument::Literal(group_length))),
-    };
-    dag_of(tasks, vec![TaskGroup::root(), group])
-}
-
 pub(super) fn any_dag() -> impl Strategy<Value = Dag> {
-    (prop::collection::vec(shape(), 1..8), 0_usize..4).prop_map(|(shapes, length)| build(&shapes, length))
+    random_dag::any_parts().prop_map(|(tasks, groups)| dag_of(tasks, groups))
 }
 
 /// Decides like dice: how attempts end and how long outputs are.
