@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::{FromRow, PgConnection, PgPool, query, query_as, query_scalar};
+use sqlx::{Connection, FromRow, PgConnection, PgPool, query, query_as, query_scalar};
 use tradewind_airflow::evaluation::RunsBetween;
 use tradewind_model::dag::Dag;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
@@ -151,6 +151,23 @@ pub async fn create(pool: &PgPool, dags: &Cache, dag: &Dag, wanted: &NewBackfill
     }
     transaction.commit().await?;
     Ok(backfill_id)
+}
+
+/// Ends a backfill: no more of its runs start, and those that are queued fail. Runs that are running go on.
+pub async fn cancel(connection: &mut PgConnection, id: i32, now: DateTime<Utc>) -> Result<()> {
+    let mut transaction = connection.begin().await?;
+    query("UPDATE backfill SET is_paused = true, completed_at = $2, updated_at = $2 WHERE id = $1")
+        .bind(id)
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?;
+    let runs: Vec<i32> =
+        query_scalar("SELECT dag_run_id FROM backfill_dag_run WHERE backfill_id = $1 AND dag_run_id IS NOT NULL")
+            .bind(id)
+            .fetch_all(&mut *transaction)
+            .await?;
+    dag_run::set_state_of_cancelled(&mut transaction, &runs, now).await?;
+    Ok(transaction.commit().await?)
 }
 
 /// A Dag has one backfill at a time; its row is locked so that two requests cannot both make one.
@@ -307,6 +324,7 @@ impl Backfill<'_> {
             run_id: &run.run_id,
             ids: None,
             run_on_latest_version: self.wanted.run_on_latest_version,
+            reset_dag_run: true,
         };
         clear(&mut *connection, dags, clearing).await?;
         query(

@@ -182,3 +182,13 @@ pub async fn set_state_silently(
         .await?;
     Ok(changed)
 }
+
+/// Fails those of the runs that are still queued. They never ran, so they get no end date, as in Airflow.
+pub async fn set_state_of_cancelled(connection: &mut PgConnection, ids: &[i32], now: DateTime<Utc>) -> Result<()> {
+    query("UPDATE dag_run SET state = 'failed', updated_at = $2 WHERE id = ANY ($1) AND state = 'queued'")
+        .bind(ids)
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

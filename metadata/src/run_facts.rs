@@ -46,6 +46,8 @@ pub struct StoredRun {
     pub context_carrier: Option<Value>,
     /// The backfill that it belongs to.
     pub backfill_id: Option<i32>,
+    /// When a scheduler last decided on it.
+    pub last_decision_at: Option<DateTime<Utc>>,
     /// A user stopped the Dag.
     pub is_paused: bool,
     /// The Dag is gone from its file.
@@ -92,12 +94,13 @@ impl StoredRun {
             context_carrier: row.try_get("context_carrier")?,
             backfill_id: row.try_get("backfill_id")?,
             run_after: row.try_get("run_after")?,
+            last_decision_at: row.try_get("last_scheduling_decision")?,
             is_paused: row.try_get("is_paused")?,
             is_stale: row.try_get("is_stale")?,
         })
     }
 
-    /// Nothing new is started while the Dag is paused or gone from its file.
+    /// The Dag is paused or gone from its file: the run is left as it is.
     pub fn is_suspended(&self) -> bool {
         self.is_paused || self.is_stale
     }

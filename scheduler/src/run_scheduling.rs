@@ -4,11 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
 use serde_json::json;
 use sqlx::{PgConnection, query, query_scalar};
+use tradewind_metadata::dag_run_version::VersionedRun;
 use tradewind_metadata::run_facts::StoredRun;
 use tradewind_metadata::task_instance::{New, Transition, transition_silently};
 use tradewind_metadata::trigger::NewTrigger;
 use tradewind_metadata::{
-    Database, Result, dag_run, deadline, failpoint, priority_weight, serialized_dag, task_instance, trigger,
+    Database, Result, dag_run, dag_run_version, deadline, failpoint, priority_weight, serialized_dag, task_instance,
+    trigger,
 };
 use tradewind_model::dag::Dag;
 use tradewind_model::scheduling::{self, RunEnd, RunView, Start, Step};
@@ -20,6 +22,9 @@ use crate::metric;
 
 /// Steps taken in one transaction while task instances are being made; more wait for the next turn.
 const ROUNDS: usize = 8;
+
+/// How often the runs of paused Dags are looked at.
+const PACE_WHILE_SUSPENDED: TimeDelta = TimeDelta::minutes(1);
 
 /// What came of looking at a run.
 #[derive(Debug, Default)]
@@ -76,6 +81,11 @@ impl RunScheduler {
             });
         };
         failpoint::reach("run_scheduling: held").await?;
+        if let Some(until) = resting_until(&run).filter(|until| *until > now) {
+            // Nobody tells when official components un-pause a Dag.
+            let wake_at = Some(until.min(now + self.poll_interval));
+            return Ok(Looked::At(Outcome { wake_at, ..Outcome::default() }));
+        }
         let Some((version, hash)) = run.dag_version() else {
             tracing::error!(dag_id = run.dag_id, "a run waits, but its Dag was never serialized");
             return Ok(Looked::At(Outcome::default()));
@@ -124,8 +134,8 @@ impl RunScheduler {
     ) -> Result<bool> {
         let (mut task_instances, versions) = run.task_instances(connection).await?;
         let mut xcoms = run.xcoms(connection, dag, &task_instances).await?;
-        if run.bundle_version.is_none() && !versions.contains(&Some(version)) {
-            self.follow_version(connection, run, dag, version, &task_instances, &xcoms, now).await?;
+        if run.bundle_version.is_none() && !run.is_suspended() && !versions.contains(&Some(version)) {
+            follow_version(connection, run, dag, version, now).await?;
             task_instances = run.task_instances(connection).await?.0;
             xcoms = run.xcoms(connection, dag, &task_instances).await?;
         }
@@ -149,41 +159,6 @@ impl RunScheduler {
         failpoint::reach("run_scheduling: decided").await?;
         let is_whole = self.apply(connection, run, dag, version, &step, now, outcome).await?;
         Ok(!is_whole || step.again && !step.is_idle())
-    }
-
-    /// Brings the run to a newer version of its Dag: tasks that are new, gone or back.
-    #[expect(clippy::too_many_arguments, reason = "the facts of one step, passed on")]
-    async fn follow_version(
-        &self,
-        connection: &mut PgConnection,
-        run: &StoredRun,
-        dag: &Dag,
-        version: Uuid,
-        task_instances: &[scheduling::TaskInstanceFacts],
-        xcoms: &scheduling::XComFacts,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        let integrity = scheduling::verify_integrity(dag, &run.facts, task_instances, xcoms);
-        query(
-            "UPDATE task_instance SET dag_version_id = $3 \
-             WHERE dag_id = $1 AND run_id = $2 AND (state IS NULL OR state <> ALL ($4))",
-        )
-        .bind(&run.dag_id)
-        .bind(&run.facts.run_id)
-        .bind(version)
-        .bind(TaskInstanceState::FINISHED.iter().map(|state| state.as_str()).collect::<Vec<_>>())
-        .execute(&mut *connection)
-        .await?;
-        let mut transitions: Vec<Transition> = integrity
-            .remove
-            .iter()
-            .map(|(id, from)| Transition::new(*id, &[*from], Some(TaskInstanceState::Removed)))
-            .collect();
-        transitions
-            .extend(integrity.restore.iter().map(|id| Transition::new(*id, &[Some(TaskInstanceState::Removed)], None)));
-        transition_silently(connection, &transitions).await?;
-        let new: Vec<New> = integrity.create.into_iter().map(New::from).collect();
-        task_instance::create(connection, dag, &run.identity(version), &new, now).await
     }
 
     /// Writes a step down. Returns whether all of it could be: a task instance that a worker or a user moved on meanwhile
@@ -349,6 +324,29 @@ impl RunScheduler {
             .await?;
         Ok(())
     }
+}
+
+/// Until when the run of a paused Dag is left alone. What runs may end; once a minute, as in Airflow, what follows from that
+/// without a start is written down, the run's end above all (`_update_dag_run_state_for_paused_dags`).
+fn resting_until(run: &StoredRun) -> Option<DateTime<Utc>> {
+    run.last_decision_at.filter(|_| run.is_suspended()).map(|decided_at| decided_at + PACE_WHILE_SUSPENDED)
+}
+
+/// Brings the run to a newer version of its Dag, unless an earlier attempt ran in it already.
+async fn follow_version(
+    connection: &mut PgConnection,
+    run: &StoredRun,
+    dag: &Dag,
+    version: Uuid,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let run_id = &run.facts.run_id;
+    if dag_run_version::is_known(connection, &run.dag_id, run_id, version).await? {
+        return Ok(());
+    }
+    dag_run_version::move_unfinished(connection, &run.dag_id, run_id, version).await?;
+    let versioned = VersionedRun { id: run.id, facts: &run.facts, context_carrier: run.context_carrier.as_ref() };
+    dag_run_version::verify(connection, dag, &versioned, version, now).await
 }
 
 fn scheduled(start: &Start, now: DateTime<Utc>) -> Transition {

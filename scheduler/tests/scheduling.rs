@@ -3,6 +3,7 @@
 mod deadlines;
 mod explanation;
 mod metrics;
+mod operations;
 mod plugins;
 mod races;
 mod reaping;

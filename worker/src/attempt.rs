@@ -23,6 +23,7 @@ use tradewind_airflow::supervisor_protocol::task::{BundleInfo, StartupDetails, T
 use tradewind_airflow::supervisor_protocol::to_supervisor::ToSupervisor;
 use tradewind_metadata::attempt::{self, Accepted, AttemptError, Finish, Retry, Start};
 use tradewind_metadata::audit_log::{self, Entry};
+use tradewind_metadata::clear::{self, AttemptName};
 use tradewind_metadata::queue::Claim;
 use tradewind_metadata::task_callback::{self, Ended, Outcome};
 use tradewind_model::state::TaskInstanceState;
@@ -423,6 +424,9 @@ impl Supervision<'_> {
                 write_ending(self.resources, self.claim, ending(&self.reported, status, should_retry), mismatch).await;
             }
         }
+        if self.reported != Reported::Written {
+            restart_if_cleared(self.resources, self.claim).await;
+        }
         let patience = self.patience();
         self.forwarder.finish(patience).await;
     }
@@ -450,6 +454,29 @@ fn final_state(message: &ToSupervisor) -> Option<TaskInstanceState> {
         ToSupervisor::RescheduleTask(_) => Some(TaskInstanceState::UpForReschedule),
         ToSupervisor::AwaitInputTask(_) => Some(TaskInstanceState::AwaitingInput),
         _ => None,
+    }
+}
+
+/// Lets the task instance start anew when it was cleared while the attempt ran. Should that fail, the scheduler does it
+/// some time later.
+async fn restart_if_cleared(resources: &Resources, claim: &Claim) {
+    let attempt = AttemptName {
+        dag_id: &claim.dag_id,
+        run_id: &claim.run_id,
+        task_id: &claim.task_id,
+        map_index: claim.map_index,
+        try_number: claim.try_number,
+    };
+    let restarted = async {
+        let mut connection = resources.database.pool().acquire().await?;
+        clear::restart_after(&mut connection, resources.answers.dags(), attempt).await
+    };
+    match restarted.await {
+        Ok(true) => {
+            tracing::info!(dag_id = claim.dag_id, task_id = claim.task_id, "was cleared while it ran: starts anew")
+        }
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, ti_id = %claim.id, "whether the task was cleared could not be found out"),
     }
 }
 

@@ -3,6 +3,7 @@ SELECT
     dag_run.id, dag_run.dag_id, dag_run.run_id, dag_run.run_type, dag_run.state, dag_run.logical_date,
     dag_run.start_date, dag_run.run_after, dag_run.bundle_version, dag_run.created_dag_version_id,
     dag_run.clear_number, dag_run.triggered_by, dag_run.context_carrier, dag_run.backfill_id,
+    dag_run.last_scheduling_decision,
     dag.is_paused, dag.is_stale,
     EXISTS (
         SELECT FROM backfill_dag_run

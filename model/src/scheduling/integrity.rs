@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::facts::{Lengths, RunFacts, TaskInstanceFacts, XComFacts};
+use super::facts::{Lengths, RunFacts, TaskInstanceFacts, XComFacts, XComNeeds};
 use crate::dag::{Dag, Task, TaskIndex};
 use crate::mapping::{LiteralsOnly, MappedCount, OutputLengths, mapped_count};
 use crate::state::{DagRunState, DagRunType, TaskInstanceState};
@@ -37,7 +37,21 @@ pub fn initial_task_instances(dag: &Dag, run: &RunFacts) -> Vec<NewTaskInstance>
     missing(dag, run, &HashSet::new(), &LiteralsOnly)
 }
 
-/// What must change in a run whose Dag has another version than when its task instances were made.
+/// Which facts from XComs [`verify_integrity`] looks at: the lengths that mapped tasks are mapped over, whether or not
+/// these tasks have ended.
+pub fn integrity_needs(dag: &Dag) -> XComNeeds {
+    let sources: HashSet<TaskIndex> =
+        dag.tasks().flat_map(|(index, _)| dag.structure().all_mapping_sources(index).iter().copied()).collect();
+    let mut needs = XComNeeds::default();
+    for task in sources.into_iter().map(|source| dag.at(source)) {
+        let lengths = if task.is_mapped() { &mut needs.return_value_counts } else { &mut needs.task_map_lengths };
+        lengths.push(task.task_id.clone());
+    }
+    needs
+}
+
+/// What must change in a run whose Dag has another version than when its task instances were made. `xcoms` holds what
+/// [`integrity_needs`] asked for.
 pub fn verify_integrity(dag: &Dag, run: &RunFacts, instances: &[TaskInstanceFacts], xcoms: &XComFacts) -> Integrity {
     let unfinished = unfinished(dag, instances);
     let lengths = Lengths { dag, xcoms, unfinished: &unfinished };

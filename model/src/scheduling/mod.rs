@@ -23,7 +23,7 @@ mod unmet;
 pub use effect::{Creation, Expansion, RunEnd, RunEndReason, Start, StateChange, Step};
 pub use facts::{PreviousRunFacts, PreviousTask, RunFacts, RunView, SkipDecision, TaskInstanceFacts, XComFacts};
 pub use facts::{XComNeeds, xcom_needs};
-pub use integrity::{Integrity, NewTaskInstance, initial_task_instances, verify_integrity};
+pub use integrity::{Integrity, NewTaskInstance, initial_task_instances, integrity_needs, verify_integrity};
 pub use prospect::{Awaited, Prospect, Prospects};
 pub use retry::{may_retry, retry_at};
 pub use round::{explain, step};

@@ -150,7 +150,8 @@ async fn a_clear_counts_anew_from_when_the_run_is_queued() {
         .await
         .expect("an old deadline");
     let mut connection = world.database.pool().acquire().await.expect("a connection");
-    let clearing = Clearing { dag_id: "cleared", run_id: "r", ids: None, run_on_latest_version: false };
+    let clearing =
+        Clearing { dag_id: "cleared", run_id: "r", ids: None, run_on_latest_version: false, reset_dag_run: true };
     clear(&mut connection, &serialized_dag::Cache::default(), clearing).await.expect("a clear");
     let queued_at: DateTime<Utc> = query_scalar("SELECT queued_at FROM dag_run WHERE id = $1")
         .bind(run)

@@ -127,7 +127,8 @@ async fn a_weight_is_worked_out_anew_for_a_clear_but_not_for_a_retry() {
     world.await_run_state(run, "success").await;
 
     let mut connection = world.database.pool().acquire().await.expect("a connection");
-    let clearing = Clearing { dag_id: "cleared", run_id: "r", ids: None, run_on_latest_version: false };
+    let clearing =
+        Clearing { dag_id: "cleared", run_id: "r", ids: None, run_on_latest_version: false, reset_dag_run: true };
     clear(&mut connection, &serialized_dag::Cache::default(), clearing).await.expect("a cleared run");
     drop(connection);
     let third = world.next_claim().await;

@@ -277,6 +277,11 @@ impl DagBuilder {
         Self { dag_id: dag_id.to_owned(), settings: json!({}), tasks: Vec::new(), columns: HashMap::new() }
     }
 
+    /// Its name.
+    pub(crate) fn dag_id(&self) -> &str {
+        &self.dag_id
+    }
+
     /// A field of the serialized Dag.
     pub(crate) fn with(mut self, field: &str, value: Value) -> Self {
         self.settings[field] = value;

@@ -70,6 +70,7 @@ async fn reset(connection: &mut PgConnection, answers: &Answers, wanted: &Trigge
         run_id: &wanted.run_id,
         ids: None,
         run_on_latest_version: of_dag.unwrap_or(answers.settings.rerun_with_latest_version),
+        reset_dag_run: true,
     };
     clear::clear(connection, &answers.dags, clearing).await.map_err(of_metadata)?;
     Ok(())

@@ -121,6 +121,11 @@ impl Answers {
         self.answer_on(&mut connection, scope, message).await
     }
 
+    /// The Dags that answers are taken from.
+    pub fn dags(&self) -> &serialized_dag::Cache {
+        &self.dags
+    }
+
     async fn connection(&self) -> Result<PoolConnection<Postgres>, ErrorResponse> {
         let connection = self.database.pool().acquire().await;
         connection.map_err(|error| refusal::of_metadata(error.into()))

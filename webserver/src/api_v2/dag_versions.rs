@@ -10,7 +10,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Row as _};
+use sqlx::{FromRow, PgExecutor, PgPool, Row as _};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -82,8 +82,11 @@ impl DagVersion {
 }
 
 /// The versions that the task instances of runs have run with, by `dag_run.id`.
-pub(crate) async fn of_runs(pool: &PgPool, dag_run_ids: Vec<i32>) -> ApiResult<HashMap<i32, Vec<DagVersion>>> {
-    let rows = sqlx::query(include_str!("dag_runs/versions.sql")).bind(dag_run_ids).fetch_all(pool).await?;
+pub(crate) async fn of_runs(
+    executor: impl PgExecutor<'_>,
+    dag_run_ids: Vec<i32>,
+) -> ApiResult<HashMap<i32, Vec<DagVersion>>> {
+    let rows = sqlx::query(include_str!("dag_runs/versions.sql")).bind(dag_run_ids).fetch_all(executor).await?;
     let mut versions: HashMap<i32, Vec<DagVersion>> = HashMap::new();
     for row in &rows {
         versions.entry(row.try_get("dag_run_id")?).or_default().push(DagVersion::from_row(row)?);

@@ -37,7 +37,7 @@ async fn list(
         return Err(ApiError::not_found("TaskInstance not found"));
     }
     let run = RunKey::require(&app.pool, &dag_id, &run_id).await?;
-    let dag = app.dags.of_run(&app.pool, &dag_id, run.created_dag_version_id).await?;
+    let dag = app.dags.of_run(&app.pool, &dag_id, run.pinned_dag_version()).await?;
     let task = dag.tasks.get(&task_id);
     let task = task.ok_or_else(|| ApiError::not_found(format!("Task with ID = {task_id} not found")))?;
     let mut links = Map::new();

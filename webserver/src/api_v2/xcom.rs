@@ -162,7 +162,7 @@ async fn create(
     body.finish()?;
     check_value(&value)?;
     let run = RunKey::find(&app.pool, dag_id, run_id).await?;
-    let version = run.as_ref().and_then(|run| run.created_dag_version_id);
+    let version = run.as_ref().and_then(|run| run.pinned_dag_version());
     let dag = app.dags.of_run(&app.pool, dag_id, version).await?;
     if !dag.tasks.contains_key(task_id) {
         let detail = format!("Task with ID: `{task_id}` not found in dag: `{dag_id}`");

@@ -57,14 +57,14 @@ impl DagCache {
         self.load(pool, stored).await
     }
 
-    /// The Dag as of the version that a run was made with, or the latest; 404 when it was never serialized.
+    /// The Dag as of the version that a run is pinned to, or the latest; 404 when it was never serialized.
     pub(crate) async fn of_run(
         &self,
         pool: &PgPool,
         dag_id: &str,
-        created_dag_version_id: Option<Uuid>,
+        version: Option<Uuid>,
     ) -> ApiResult<Arc<SerializedDag>> {
-        if let Some(version) = created_dag_version_id
+        if let Some(version) = version
             && let Some(dag) = self.version(pool, version).await?
         {
             return Ok(dag);

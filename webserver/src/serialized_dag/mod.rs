@@ -13,6 +13,7 @@ mod value;
 pub(crate) use cache::DagCache;
 pub(crate) use edges::edges;
 pub(crate) use group::{Child, Group};
+pub(crate) use relatives::Direction;
 pub(crate) use subset::Subset;
 pub(crate) use value::{decode, duration, timestamp};
 

@@ -39,7 +39,7 @@ fn before_teardown(dag: &SerializedDag, task: &Task, ids: &IndexSet<String>, lea
 
 /// Which way to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
+pub(crate) enum Direction {
     /// To predecessors.
     Upstream,
     /// To successors.
@@ -48,7 +48,7 @@ pub(super) enum Direction {
 
 impl SerializedDag {
     /// All relatives in a direction, at most `depth` steps away.
-    pub(super) fn flat_relatives(&self, task: &Task, direction: Direction, depth: Option<i64>) -> IndexSet<String> {
+    pub(crate) fn flat_relatives(&self, task: &Task, direction: Direction, depth: Option<i64>) -> IndexSet<String> {
         let next = |task: &Task| match direction {
             Direction::Upstream => task.upstream.clone(),
             Direction::Downstream => task.downstream.clone(),

@@ -15,7 +15,7 @@ use chrono::Utc;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{FromRow, Postgres, QueryBuilder};
-use tradewind_metadata::notify;
+use tradewind_metadata::{backfill, notify};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -130,7 +130,6 @@ async fn unpause(
     Ok(Json(backfill))
 }
 
-/// Pauses first, so that no more runs start; then the queued runs fail.
 async fn cancel(
     State(app): State<App>,
     user: User,
@@ -138,21 +137,8 @@ async fn cancel(
     Path(id): Path<String>,
 ) -> ApiResult<Json<Backfill>> {
     let id = changeable(&app, &user, &params, &id, "cancel_backfill").await?;
-    set_paused(&app, id, true).await?;
-    let mut transaction = app.pool.begin().await?;
-    sqlx::query(
-        "UPDATE dag_run SET state = 'failed', updated_at = $2 WHERE state = 'queued' \
-         AND id IN (SELECT dag_run_id FROM backfill_dag_run WHERE backfill_id = $1)",
-    )
-    .bind(id)
-    .bind(Utc::now())
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::query("UPDATE backfill SET completed_at = $2, updated_at = $2 WHERE id = $1")
-        .bind(id)
-        .bind(Utc::now())
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
+    let mut connection = app.pool.acquire().await?;
+    backfill::cancel(&mut connection, id, Utc::now()).await.map_err(|error| ApiError::internal(&error))?;
+    drop(connection);
     find(&app, id).await.map(Json)
 }

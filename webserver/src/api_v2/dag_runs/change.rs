@@ -1,7 +1,7 @@
 //! Marking runs as success, failed or queued, and their notes.
 
-use super::{DagRun, RunKey, by_id, not_found};
-use crate::api_v2::bulk::{BulkAction, BulkResponse, OnConflict, Operation, actions};
+use super::{DagRun, RunKey, by_id};
+use crate::api_v2::bulk::{BulkAction, BulkResponse, OnConflict, Operation, Outcome, actions};
 use crate::api_v2::task_instances::change::mark;
 use crate::api_v2::task_instances::clear::refusal;
 use crate::api_v2::task_instances::selection::{Runs, select};
@@ -9,6 +9,7 @@ use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::python::repr;
 use crate::query::Params;
 use crate::state::App;
 use axum::Json;
@@ -17,6 +18,8 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use chrono::Utc;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
+use std::collections::BTreeSet;
 use tradewind_metadata::dag_run::set_state;
 use tradewind_model::state::{DagRunState, TaskInstanceState};
 
@@ -63,7 +66,7 @@ pub(super) async fn patch(
 
 async fn apply(app: &App, user: &User, dag_id: &str, run_id: &str, run: &RunKey, wanted: &Wanted) -> ApiResult<()> {
     if let Some(note) = &wanted.note {
-        set_note(app, user, run.id, note.as_deref()).await?;
+        set_note(&mut *app.pool.acquire().await?, user, run.id, note.as_deref()).await?;
     }
     match wanted.state {
         Some(DagRunState::Success) => {
@@ -72,15 +75,14 @@ async fn apply(app: &App, user: &User, dag_id: &str, run_id: &str, run: &RunKey,
         Some(DagRunState::Failed) => {
             end(app, dag_id, run_id, run, DagRunState::Failed, TaskInstanceState::Failed).await
         }
-        Some(state) => set_run_state(app, run, state).await,
+        Some(state) => set_run_state(&mut *app.pool.acquire().await?, run, state).await,
         None => Ok(()),
     }
 }
 
-async fn set_run_state(app: &App, run: &RunKey, state: DagRunState) -> ApiResult<()> {
-    let mut transaction = app.pool.begin().await?;
-    set_state(&mut transaction, &[run.id], DagRunState::ALL, state, Utc::now()).await.map_err(refusal)?;
-    Ok(transaction.commit().await?)
+async fn set_run_state(connection: &mut PgConnection, run: &RunKey, state: DagRunState) -> ApiResult<()> {
+    set_state(connection, &[run.id], DagRunState::ALL, state, Utc::now()).await.map_err(refusal)?;
+    Ok(())
 }
 
 /// Ends a run: what is being worked on gets the state, what has not started is skipped, teardowns still run and then
@@ -93,7 +95,7 @@ async fn end(
     run_state: DagRunState,
     state: TaskInstanceState,
 ) -> ApiResult<()> {
-    let dag = app.dags.of_run(&app.pool, dag_id, run.created_dag_version_id).await?;
+    let dag = app.dags.of_run(&app.pool, dag_id, run.pinned_dag_version()).await?;
     let mut open = select(&app.pool, dag_id, &Runs::One(run_id.to_owned()), None, &[]).await?;
     open.retain(|instance| dag.tasks.contains_key(&instance.task_id));
     let is_finished = |state: &str| state.parse().is_ok_and(TaskInstanceState::is_finished);
@@ -103,15 +105,24 @@ async fn end(
     open.retain(|instance| !is_teardown(&instance.task_id));
     let (running, pending): (Vec<_>, Vec<_>) =
         open.into_iter().partition(|instance| instance.state.as_deref().is_some_and(|state| RUNNING.contains(&state)));
-    mark(app, &pending, TaskInstanceState::Skipped).await?;
-    mark(app, &running, state).await?;
-    if teardown_open { Ok(()) } else { set_run_state(app, run, run_state).await }
+    let mut transaction = app.pool.begin().await?;
+    mark(&mut transaction, &pending, TaskInstanceState::Skipped).await?;
+    mark(&mut transaction, &running, state).await?;
+    if !teardown_open {
+        set_run_state(&mut transaction, run, run_state).await?;
+    }
+    Ok(transaction.commit().await?)
 }
 
 /// Sets or, with an empty text, removes the note of a run.
-pub(super) async fn set_note(app: &App, user: &User, run: i32, note: Option<&str>) -> ApiResult<()> {
+pub(super) async fn set_note(
+    connection: &mut PgConnection,
+    user: &User,
+    run: i32,
+    note: Option<&str>,
+) -> ApiResult<()> {
     if note == Some("") {
-        sqlx::query("DELETE FROM dag_run_note WHERE dag_run_id = $1").bind(run).execute(&app.pool).await?;
+        sqlx::query("DELETE FROM dag_run_note WHERE dag_run_id = $1").bind(run).execute(connection).await?;
         return Ok(());
     }
     sqlx::query(
@@ -122,7 +133,7 @@ pub(super) async fn set_note(app: &App, user: &User, run: i32, note: Option<&str
     .bind(run)
     .bind(&user.name)
     .bind(note)
-    .execute(&app.pool)
+    .execute(connection)
     .await?;
     Ok(())
 }
@@ -147,45 +158,72 @@ pub(super) async fn patch_many(
             outcome.fail(&ApiError::new(StatusCode::METHOD_NOT_ALLOWED, detail));
             continue;
         }
-        for entity in &action.entities {
-            match perform_one(&app, &user, &dag_id, &action, entity).await {
-                Ok(Some(key)) => outcome.succeed(key),
-                Ok(None) => {}
-                Err(error) => outcome.fail(&error),
-            }
+        if let Err(error) = perform(&app, &user, &dag_id, &action, outcome).await {
+            outcome.fail(&error);
         }
     }
     Ok(Json(response))
 }
 
-/// Changes or deletes the run that one entity of a bulk request names.
-async fn perform_one(
-    app: &App,
-    user: &User,
-    dag_id: &str,
-    action: &BulkAction,
-    entity: &Value,
-) -> ApiResult<Option<String>> {
-    let entity = match entity {
-        Value::String(run_id) => json!({"dag_run_id": run_id}),
-        other => other.clone(),
-    };
-    let mut body = Body::from_value(entity, &["body", "entities"])?;
-    let run_id = body.text("dag_run_id").unwrap_or_default();
-    let dag_id = body.optional_text("dag_id").unwrap_or_else(|| dag_id.to_owned());
-    let wanted = Wanted::read(&mut body, &action.update_mask)?;
-    if dag_id == "~" || run_id == "~" {
-        return Err(ApiError::bad_request(format!(
-            "When using wildcard in path, dag_id must be specified in request body for dag_run_id: {run_id}"
-        )));
+/// The run that an entity of a bulk request names, with what shall become of it.
+struct Entity {
+    dag_id: String,
+    run_id: String,
+    wanted: Wanted,
+}
+
+impl Entity {
+    fn read(dag_id: &str, action: &BulkAction, entity: &Value) -> ApiResult<Self> {
+        let is_update = action.operation == Operation::Update;
+        if let (Value::String(run_id), true) = (entity, is_update) {
+            return Err(ApiError::bad_request(format!(
+                "Bulk update requires a BulkDAGRunBody object, not a string for dag_run_id: {run_id}"
+            )));
+        }
+        let is_text = entity.is_string();
+        let entity = if is_text { json!({"dag_run_id": entity}) } else { entity.clone() };
+        let mut body = Body::from_value(entity, &["body", "entities"])?;
+        let run_id = body.text("dag_run_id").unwrap_or_default();
+        let dag_id = body.optional_text("dag_id").unwrap_or_else(|| dag_id.to_owned());
+        let wanted = Wanted::read(&mut body, &action.update_mask)?;
+        if dag_id == "~" || run_id == "~" {
+            let place = if is_text { "BulkDAGRunBody object, not as string" } else { "request body" };
+            return Err(ApiError::bad_request(format!(
+                "When using wildcard in path, dag_id must be specified in {place} for dag_run_id: {run_id}"
+            )));
+        }
+        Ok(Self { dag_id, run_id, wanted })
     }
-    let Some(run) = RunKey::find(&app.pool, &dag_id, &run_id).await? else {
-        return if action.on_conflict == OnConflict::Skip { Ok(None) } else { Err(not_found(&dag_id, &run_id)) };
-    };
-    if action.operation == Operation::Update {
-        apply(app, user, &dag_id, &run_id, &run, &wanted).await?;
-    } else {
-        super::delete_run(app, &dag_id, &run_id, &run).await?;
+}
+
+/// Changes or deletes the runs that the entities of a bulk request name. One that is missing fails the whole action
+/// unless missing ones are to be left out; one that cannot be deleted fails alone.
+async fn perform(app: &App, user: &User, dag_id: &str, action: &BulkAction, outcome: &mut Outcome) -> ApiResult<()> {
+    let mut named = Vec::new();
+    let mut missing = BTreeSet::new();
+    for entity in &action.entities {
+        match Entity::read(dag_id, action, entity) {
+            Ok(entity) => match RunKey::find(&app.pool, &entity.dag_id, &entity.run_id).await? {
+                Some(run) => named.push((entity, run)),
+                None => drop(missing.insert(format!("({}, {})", repr(&entity.dag_id), repr(&entity.run_id)))),
+            },
+            Err(error) => outcome.fail(&error),
+        }
     }
-    Ok(Some(format!("{dag_id}.{run_id}")))
+    if !missing.is_empty() && action.on_conflict != OnConflict::Skip {
+        let missing = missing.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(ApiError::not_found(format!("The DagRuns with these identifiers: [{missing}] were not found")));
+    }
+    for (Entity { dag_id, run_id, wanted }, run) in named {
+        let done = if action.operation == Operation::Update {
+            apply(app, user, &dag_id, &run_id, &run, &wanted).await
+        } else {
+            super::delete_run(app, &dag_id, &run_id, &run).await
+        };
+        match done {
+            Ok(()) => outcome.succeed(format!("{dag_id}.{run_id}")),
+            Err(error) => outcome.fail(&error),
+        }
+    }
+    Ok(())
 }

@@ -1,9 +1,9 @@
 //! `POST …/dagRuns/{dag_run_id}/clear` and `POST /dags/{dag_id}/clearDagRuns`: runs shall run again.
 
 use super::change::set_note;
-use super::{RunKey, by_id, not_found};
-use crate::api_v2::task_instances::clear::{clear as clear_instances, run_on_latest_version};
-use crate::api_v2::task_instances::selection::{Runs, select};
+use super::{RunKey, by_id_on, not_found};
+use crate::api_v2::task_instances::clear::{How, clear as clear_instances, refusal, run_on_latest_version};
+use crate::api_v2::task_instances::selection::{Runs, Tasks, select};
 use crate::api_v2::task_instances::{Collection, by_ids};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
@@ -15,7 +15,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use std::collections::HashSet;
+use tradewind_metadata::clear;
 use uuid::Uuid;
 
 /// How runs are cleared.
@@ -50,7 +52,7 @@ impl Wanted {
     }
 }
 
-pub(super) async fn clear(
+pub(super) async fn clear_one(
     State(app): State<App>,
     user: User,
     params: Params,
@@ -160,15 +162,30 @@ async fn perform(
     run: &RunKey,
     wanted: &Wanted,
 ) -> ApiResult<Value> {
-    if wanted.only_new {
-        return Err(ApiError::bad_request("only_new is not supported: clear the run on the latest version instead."));
-    }
-    let dag = app.dags.of_run(&app.pool, dag_id, run.created_dag_version_id).await?;
+    let dag = app.dags.of_run(&app.pool, dag_id, run.pinned_dag_version()).await?;
     let latest = run_on_latest_version(app, &dag, wanted.run_on_latest_version)?;
-    let selected = select(&app.pool, dag_id, &Runs::One(run_id.to_owned()), None, wanted.states()).await?;
-    clear_instances(app, dag_id, &selected, latest).await?;
+    let runs = Runs::One(run_id.to_owned());
+    let mut transaction = app.pool.begin().await?;
+    let tasks = if wanted.only_new { Some(add_new_tasks(app, &mut transaction, dag_id, run_id).await?) } else { None };
+    let selected = match &tasks {
+        Some(new) if new.is_empty() => Vec::new(),
+        tasks => select(&mut *transaction, dag_id, &runs, tasks.as_ref(), wanted.states()).await?,
+    };
+    let how = How { run_on_latest_version: latest, reset_dag_runs: true };
+    clear_instances(app, &mut transaction, dag_id, &selected, how).await?;
     if let Some(note) = &wanted.note {
-        set_note(app, user, run.id, Some(note)).await?;
+        set_note(&mut transaction, user, run.id, Some(note)).await?;
     }
-    serde_json::to_value(by_id(&app.pool, run.id).await?).map_err(|error| ApiError::internal(&error))
+    let cleared = by_id_on(&mut transaction, run.id).await?;
+    transaction.commit().await?;
+    serde_json::to_value(cleared).map_err(|error| ApiError::internal(&error))
+}
+
+/// Makes the task instances that are new in the latest version of the Dag; with them come the setups and teardowns that
+/// have to be cleared, too.
+async fn add_new_tasks(app: &App, connection: &mut PgConnection, dag_id: &str, run_id: &str) -> ApiResult<Tasks> {
+    let new = clear::add_new_tasks(connection, &app.scheduled_dags, dag_id, run_id).await.map_err(refusal)?;
+    let mut tasks = Tasks { ids: new.into_iter().collect(), ..Tasks::default() };
+    tasks.add_related(&*app.dags.latest(&app.pool, dag_id).await?, false, false);
+    Ok(tasks)
 }

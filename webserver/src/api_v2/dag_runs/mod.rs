@@ -22,7 +22,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 pub(super) fn routes() -> Router<App> {
@@ -32,7 +32,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/dags/{dag_id}/dagRuns/list", post(list::list_batch))
         .route("/dags/{dag_id}/clearDagRuns", post(clear::clear_many))
         .route(RUN, get(read).patch(change::patch).delete(delete))
-        .route(&format!("{RUN}/clear"), post(clear::clear))
+        .route(&format!("{RUN}/clear"), post(clear::clear_one))
         .route(&format!("{RUN}/wait"), get(wait::wait))
 }
 
@@ -80,7 +80,8 @@ pub(crate) struct DagRun {
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct RunKey {
     pub(crate) id: i32,
-    pub(crate) created_dag_version_id: Option<Uuid>,
+    created_dag_version_id: Option<Uuid>,
+    bundle_version: Option<String>,
     pub(crate) state: Option<String>,
     pub(crate) logical_date: Option<Timestamp>,
 }
@@ -88,9 +89,14 @@ pub(crate) struct RunKey {
 impl RunKey {
     /// The run of that id, if any.
     pub(crate) async fn find(pool: &PgPool, dag_id: &str, run_id: &str) -> ApiResult<Option<Self>> {
-        let statement =
-            "SELECT id, created_dag_version_id, state, logical_date FROM dag_run WHERE dag_id = $1 AND run_id = $2";
+        let statement = "SELECT id, created_dag_version_id, nullif(bundle_version, '') AS bundle_version, state, \
+                         logical_date FROM dag_run WHERE dag_id = $1 AND run_id = $2";
         Ok(sqlx::query_as(statement).bind(dag_id).bind(run_id).fetch_optional(pool).await?)
+    }
+
+    /// The version of the Dag that the run is pinned to; without a bundle version it follows the newest.
+    pub(crate) fn pinned_dag_version(&self) -> Option<Uuid> {
+        self.created_dag_version_id.filter(|_| self.bundle_version.is_some())
     }
 
     /// The run of that id, or 404.
@@ -105,8 +111,8 @@ pub(crate) fn not_found(dag_id: &str, run_id: &str) -> ApiError {
 }
 
 /// Adds the versions of each run.
-pub(crate) async fn with_versions(pool: &PgPool, mut runs: Vec<DagRun>) -> ApiResult<Vec<DagRun>> {
-    let mut versions = dag_versions::of_runs(pool, runs.iter().map(|run| run.id).collect()).await?;
+pub(crate) async fn with_versions(executor: impl PgExecutor<'_>, mut runs: Vec<DagRun>) -> ApiResult<Vec<DagRun>> {
+    let mut versions = dag_versions::of_runs(executor, runs.iter().map(|run| run.id).collect()).await?;
     for run in &mut runs {
         run.dag_versions = versions.remove(&run.id).unwrap_or_default();
     }
@@ -115,10 +121,15 @@ pub(crate) async fn with_versions(pool: &PgPool, mut runs: Vec<DagRun>) -> ApiRe
 
 /// The run of that `dag_run.id`.
 pub(crate) async fn by_id(pool: &PgPool, id: i32) -> ApiResult<DagRun> {
+    by_id_on(&mut *pool.acquire().await?, id).await
+}
+
+/// The run of that `dag_run.id`, as this connection sees it: within a transaction, before a scheduler hears of it.
+pub(crate) async fn by_id_on(connection: &mut PgConnection, id: i32) -> ApiResult<DagRun> {
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE dr.id = "));
-    let run = query.push_bind(id).build_query_as().fetch_optional(pool).await?;
+    let run = query.push_bind(id).build_query_as().fetch_optional(&mut *connection).await?;
     let run = run.ok_or_else(|| ApiError::not_found("Dag run not found after update"))?;
-    let runs = with_versions(pool, vec![run]).await?;
+    let runs = with_versions(connection, vec![run]).await?;
     runs.into_iter().next().ok_or_else(|| ApiError::not_found("Dag run not found after update"))
 }
 

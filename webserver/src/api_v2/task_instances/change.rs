@@ -1,6 +1,6 @@
 //! Marking task instances as success, failed or skipped, and their notes.
 
-use super::clear::{clear, refusal, set_notes};
+use super::clear::{How, clear, refusal, set_notes};
 use super::list::{Collection, by_ids};
 use super::missing;
 use super::selection::{Runs, Selected, Tasks, select};
@@ -19,7 +19,10 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use chrono::Utc;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
+use std::collections::HashMap;
 use std::sync::Arc;
+use tradewind_metadata::dag_run_range;
 use tradewind_metadata::task_instance::{Transition, transition};
 use tradewind_model::state::TaskInstanceState;
 use uuid::Uuid;
@@ -117,8 +120,11 @@ async fn affected(
     let ids = tasks.all_ids();
     let relatives = dag.relatives(&ids, wanted.upstream, wanted.downstream);
     tasks.ids.extend(relatives.into_iter().filter(|id| !ids.contains(id)));
-    let run = RunKey::require(&app.pool, &dag.dag_id, run_id).await?;
-    let runs = Runs::around(run_id, &run, wanted.past, wanted.future);
+    let mut connection = app.pool.acquire().await?;
+    let model = app.scheduled_dags.version(&mut connection, dag.dag_version_id).await.map_err(refusal)?;
+    let runs = dag_run_range::around(&mut connection, &model, run_id, wanted.past, wanted.future, Utc::now());
+    let runs = Runs::Several(runs.await.map_err(refusal)?);
+    drop(connection);
     let mut found = select(&app.pool, &dag.dag_id, &runs, Some(&tasks), &[]).await?;
     found.retain(|found| found.state.as_deref() != Some(state.as_str()));
     Ok(found)
@@ -136,32 +142,41 @@ async fn set_state(
     if altered.is_empty() {
         return Ok(altered);
     }
-    mark(app, &altered, state).await?;
     let dag = &named.dag;
     let ids = named.tasks.all_ids();
     let mut after = Tasks::default();
     after.ids.extend(dag.related(&ids, false, true, None).into_iter().filter(|id| !ids.contains(id)));
     let run = RunKey::require(&app.pool, &dag.dag_id, run_id).await?;
     let runs = Runs::around(run_id, &run, wanted.past, wanted.future);
-    let failed = select(&app.pool, &dag.dag_id, &runs, Some(&after), &["failed", "upstream_failed"]).await?;
-    clear(app, &dag.dag_id, &failed, false).await?;
+    let mut transaction = app.pool.begin().await?;
+    mark(&mut transaction, &altered, state).await?;
+    let failed = select(&mut *transaction, &dag.dag_id, &runs, Some(&after), &["failed", "upstream_failed"]).await?;
+    let how = How { run_on_latest_version: false, reset_dag_runs: true };
+    clear(app, &mut transaction, &dag.dag_id, &failed, how).await?;
+    transaction.commit().await?;
     Ok(altered)
 }
 
 /// Gives task instances an end state, with the dates that follow from it.
-pub(crate) async fn mark(app: &App, instances: &[Selected], state: TaskInstanceState) -> ApiResult<()> {
+pub(crate) async fn mark(
+    connection: &mut PgConnection,
+    instances: &[Selected],
+    state: TaskInstanceState,
+) -> ApiResult<()> {
     let now = Utc::now();
     let dates: Vec<(Uuid, bool, bool)> =
         sqlx::query_as("SELECT id, start_date IS NULL, end_date IS NULL FROM task_instance WHERE id = ANY($1)")
             .bind(instances.iter().map(|instance| instance.id).collect::<Vec<_>>())
-            .fetch_all(&app.pool)
+            .fetch_all(&mut *connection)
             .await?;
+    let dates: HashMap<Uuid, (bool, bool)> =
+        dates.into_iter().map(|(id, no_start, no_end)| (id, (no_start, no_end))).collect();
     let mut transitions = Vec::new();
     for instance in instances {
         let from = instance.state.as_deref().map(str::parse).transpose();
         let from: Option<TaskInstanceState> = from.map_err(|error| ApiError::internal(&error))?;
         let mut wanted = Transition::new(instance.id, &[from], Some(state));
-        let (_, no_start, no_end) = dates.iter().find(|(id, ..)| *id == instance.id).copied().unwrap_or_default();
+        let (no_start, no_end) = dates.get(&instance.id).copied().unwrap_or_default();
         if no_start {
             wanted = wanted.with("start_date", json!(now));
         }
@@ -170,9 +185,8 @@ pub(crate) async fn mark(app: &App, instances: &[Selected], state: TaskInstanceS
         }
         transitions.push(wanted);
     }
-    let mut transaction = app.pool.begin().await?;
-    transition(&mut transaction, &transitions).await.map_err(refusal)?;
-    Ok(transaction.commit().await?)
+    transition(connection, &transitions).await.map_err(refusal)?;
+    Ok(())
 }
 
 async fn collection(app: &App, instances: &[Selected]) -> ApiResult<Json<Collection>> {
@@ -216,7 +230,7 @@ async fn apply(
     if let Some(note) = &wanted.note {
         let ids: Vec<Uuid> = named.instances.iter().map(|instance| instance.id).collect();
         if note.is_some() {
-            set_notes(app, user, &ids, note.as_deref()).await?;
+            set_notes(&mut *app.pool.acquire().await?, user, &ids, note.as_deref()).await?;
         }
     }
     let Some(state) = wanted.new_state else { return Ok(named.instances.clone()) };

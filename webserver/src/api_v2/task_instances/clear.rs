@@ -1,6 +1,7 @@
 //! `POST /dags/{dag_id}/clearTaskInstances`: task instances shall run again.
 
 use super::list::{Collection, TaskInstance, by_ids};
+use super::relatives::Search;
 use super::selection::{Runs, Selected, Tasks, select};
 use crate::api_v2::dag_runs::RunKey;
 use crate::audit::Change;
@@ -8,16 +9,18 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
-use crate::serialized_dag::SerializedDag;
+use crate::serialized_dag::{Direction, SerializedDag};
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use tradewind_metadata::MetadataError;
 use tradewind_metadata::clear::{Clearing, clear as clear_run};
+use tradewind_metadata::output_length;
 use uuid::Uuid;
 
 /// What a request to clear asks for.
@@ -27,6 +30,7 @@ struct Wanted {
     end_date: Option<DateTime<Utc>>,
     only_failed: bool,
     only_running: bool,
+    reset_dag_runs: bool,
     task_ids: Option<Vec<Value>>,
     run_id: Option<String>,
     upstream: bool,
@@ -46,8 +50,7 @@ impl Wanted {
         let end_date = body.optional_aware_time("end_date");
         let only_failed = flag(body, "only_failed", true);
         let only_running = flag(body, "only_running", false);
-        // Runs that ended are always queued again: a scheduler that shall run their tasks must see them.
-        flag(body, "reset_dag_runs", true);
+        let reset_dag_runs = flag(body, "reset_dag_runs", true);
         let task_ids = body.optional_list("task_ids");
         let run_id = body.optional_text("dag_run_id");
         let upstream = flag(body, "include_upstream", false);
@@ -82,6 +85,7 @@ impl Wanted {
             end_date,
             only_failed,
             only_running,
+            reset_dag_runs,
             task_ids,
             run_id,
             upstream,
@@ -105,8 +109,8 @@ impl Wanted {
         states
     }
 
-    /// The named tasks with their relatives; `None` for all.
-    fn tasks(&self, dag: &SerializedDag) -> Option<Tasks> {
+    /// The named tasks; `None` for all.
+    fn named(&self) -> Option<Tasks> {
         let markers = self.task_ids.as_ref()?;
         let mut tasks = Tasks::default();
         for marker in markers {
@@ -118,10 +122,35 @@ impl Wanted {
                 _ => {}
             }
         }
-        tasks.add_related(dag, self.upstream, self.downstream);
-        tasks.add_related(dag, false, false);
         Some(tasks)
     }
+}
+
+/// Adds the relatives of named tasks. In a run, those of a mapped task instance are the ones of the same expansion; over
+/// several runs it counts as its whole task, since every run is expanded its own way.
+async fn add_relatives(
+    app: &App,
+    dag: &SerializedDag,
+    run: Option<(&str, &RunKey)>,
+    wanted: &Wanted,
+    tasks: &mut Tasks,
+) -> ApiResult<()> {
+    let directions = [(wanted.upstream, Direction::Upstream), (wanted.downstream, Direction::Downstream)];
+    let directions = directions.into_iter().filter_map(|(is_wanted, direction)| is_wanted.then_some(direction));
+    match run {
+        Some((run_id, run)) if !tasks.mapped.is_empty() => {
+            let mut connection = app.pool.acquire().await?;
+            let model = app.scheduled_dags.version(&mut connection, dag.dag_version_id).await.map_err(refusal)?;
+            let lengths = output_length::load(&mut connection, &model, run.id, run_id).await.map_err(refusal)?;
+            for direction in directions {
+                let search = Search { dag, model: &model, lengths: &lengths, direction };
+                tasks.add(search.relatives(tasks));
+            }
+        }
+        _ => tasks.add_related(dag, wanted.upstream, wanted.downstream),
+    }
+    tasks.add_related(dag, false, false);
+    Ok(())
 }
 
 pub(super) async fn post_clear(
@@ -144,6 +173,7 @@ pub(super) async fn post_clear(
     }
     let wanted = Wanted::read(&mut body)?;
     let mut dag = app.dags.latest(&app.pool, &dag_id).await?;
+    let mut of_run = None;
     let runs = match &wanted.run_id {
         None => Runs::Between(wanted.start_date.filter(|_| !wanted.past), wanted.end_date.filter(|_| !wanted.future)),
         Some(run_id) => {
@@ -155,11 +185,16 @@ pub(super) async fn post_clear(
                     "Cannot use include_past or include_future with no logical_date(e.g. manually or asset-triggered).",
                 ));
             }
-            dag = app.dags.of_run(&app.pool, &dag_id, run.created_dag_version_id).await?;
-            Runs::around(run_id, &run, wanted.past, wanted.future)
+            dag = app.dags.of_run(&app.pool, &dag_id, run.pinned_dag_version()).await?;
+            let runs = Runs::around(run_id, &run, wanted.past, wanted.future);
+            of_run = Some((run_id.as_str(), run));
+            runs
         }
     };
-    let tasks = wanted.tasks(&dag);
+    let mut tasks = wanted.named();
+    if let Some(tasks) = &mut tasks {
+        add_relatives(&app, &dag, of_run.as_ref().map(|(run_id, run)| (*run_id, run)), &wanted, tasks).await?;
+    }
     let selected = select(&app.pool, &dag_id, &runs, tasks.as_ref(), &wanted.states()).await?;
     if wanted.dry_run {
         return Ok(Json(Collection::whole(shown(&app, &selected).await?)));
@@ -172,11 +207,16 @@ pub(super) async fn post_clear(
         ));
     }
     let latest = run_on_latest_version(&app, &dag, wanted.run_on_latest_version)?;
-    let ids = clear(&app, &dag_id, &selected, latest).await?;
+    let how = How { run_on_latest_version: latest, reset_dag_runs: wanted.reset_dag_runs };
+    let mut transaction = app.pool.begin().await?;
+    let ids = clear(&app, &mut transaction, &dag_id, &selected, how).await?;
+    // As in Airflow the answer is what the clear left, before a scheduler hears of it, and without the note.
+    let cleared = by_ids(&mut *transaction, &ids).await?;
     if let Some(note) = &wanted.note {
-        set_notes(&app, &user, &ids, Some(note)).await?;
+        set_notes(&mut transaction, &user, &ids, Some(note)).await?;
     }
-    Ok(Json(Collection::whole(by_ids(&app.pool, &ids).await?)))
+    transaction.commit().await?;
+    Ok(Json(Collection::whole(cleared)))
 }
 
 async fn shown(app: &App, selected: &[Selected]) -> ApiResult<Vec<TaskInstance>> {
@@ -184,25 +224,42 @@ async fn shown(app: &App, selected: &[Selected]) -> ApiResult<Vec<TaskInstance>>
     by_ids(&app.pool, &ids).await
 }
 
-/// Clears task instances run by run, all or none, and returns the ids of their next attempts.
-pub(crate) async fn clear(app: &App, dag_id: &str, selected: &[Selected], latest: bool) -> ApiResult<Vec<Uuid>> {
+/// How task instances are cleared.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) run_on_latest_version: bool,
+    pub(crate) reset_dag_runs: bool,
+}
+
+/// Clears task instances run by run and returns the ids of their next attempts.
+pub(crate) async fn clear(
+    app: &App,
+    connection: &mut PgConnection,
+    dag_id: &str,
+    selected: &[Selected],
+    how: How,
+) -> ApiResult<Vec<Uuid>> {
     let mut by_run: BTreeMap<&str, Vec<Uuid>> = BTreeMap::new();
     for selected in selected {
         by_run.entry(&selected.run_id).or_default().push(selected.id);
     }
-    let mut transaction = app.pool.begin().await?;
     for (run_id, ids) in &by_run {
-        let clearing = Clearing { dag_id, run_id, ids: Some(ids), run_on_latest_version: latest };
-        clear_run(&mut transaction, &app.scheduled_dags, clearing).await.map_err(refusal)?;
+        let clearing = Clearing {
+            dag_id,
+            run_id,
+            ids: Some(ids),
+            run_on_latest_version: how.run_on_latest_version,
+            reset_dag_run: how.reset_dag_runs,
+        };
+        clear_run(&mut *connection, &app.scheduled_dags, clearing).await.map_err(refusal)?;
     }
     let ids = sqlx::query_scalar(include_str!("current_ids.sql"))
         .bind(dag_id)
         .bind(selected.iter().map(|selected| selected.run_id.clone()).collect::<Vec<_>>())
         .bind(selected.iter().map(|selected| selected.task_id.clone()).collect::<Vec<_>>())
         .bind(selected.iter().map(|selected| selected.map_index).collect::<Vec<_>>())
-        .fetch_all(&mut *transaction)
+        .fetch_all(connection)
         .await?;
-    transaction.commit().await?;
     Ok(ids)
 }
 
@@ -230,10 +287,15 @@ pub(crate) fn rerun_on_latest_version(
 }
 
 /// Sets or, with an empty text, removes the notes of task instances.
-pub(super) async fn set_notes(app: &App, user: &User, ids: &[Uuid], note: Option<&str>) -> ApiResult<()> {
+pub(super) async fn set_notes(
+    connection: &mut PgConnection,
+    user: &User,
+    ids: &[Uuid],
+    note: Option<&str>,
+) -> ApiResult<()> {
     match note {
         Some("") => {
-            sqlx::query("DELETE FROM task_instance_note WHERE ti_id = ANY($1)").bind(ids).execute(&app.pool).await?;
+            sqlx::query("DELETE FROM task_instance_note WHERE ti_id = ANY($1)").bind(ids).execute(connection).await?;
         }
         note => {
             sqlx::query(
@@ -245,7 +307,7 @@ pub(super) async fn set_notes(app: &App, user: &User, ids: &[Uuid], note: Option
             .bind(ids)
             .bind(&user.name)
             .bind(note)
-            .execute(&app.pool)
+            .execute(connection)
             .await?;
         }
     }

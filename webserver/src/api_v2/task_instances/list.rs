@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Row as _};
+use sqlx::{FromRow, PgExecutor, Row as _};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -175,9 +175,9 @@ impl Collection {
 }
 
 /// The task instances of these ids, in their order.
-pub(crate) async fn by_ids(pool: &PgPool, ids: &[Uuid]) -> ApiResult<Vec<TaskInstance>> {
+pub(crate) async fn by_ids(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> ApiResult<Vec<TaskInstance>> {
     let mut query = sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE ti.id = ANY("));
-    let found: Vec<TaskInstance> = query.push_bind(ids).push(")").build_query_as().fetch_all(pool).await?;
+    let found: Vec<TaskInstance> = query.push_bind(ids).push(")").build_query_as().fetch_all(executor).await?;
     let mut found: HashMap<Uuid, TaskInstance> = found.into_iter().map(|instance| (instance.id, instance)).collect();
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
@@ -202,7 +202,7 @@ pub(super) async fn list(
     params.check()?;
     let run = if run_id == "~" { None } else { Some(run_of(&app, &dag_id, &run_id).await?) };
     if dag_id != "~" {
-        let version = run.and_then(|run| run.created_dag_version_id);
+        let version = run.and_then(|run| run.pinned_dag_version());
         let dag = app.dags.of_run(&app.pool, &dag_id, version).await?;
         if let Some(group_id) = params.text("task_group_id") {
             let group = dag.groups.get(&group_id).ok_or_else(|| {
@@ -275,7 +275,7 @@ async fn check_mapped(app: &App, dag_id: &str, run_id: &str, task_id: &str) -> A
         return Ok(());
     }
     let run = RunKey::find(&app.pool, dag_id, run_id).await?;
-    let dag = app.dags.of_run(&app.pool, dag_id, run.and_then(|run| run.created_dag_version_id)).await?;
+    let dag = app.dags.of_run(&app.pool, dag_id, run.and_then(|run| run.pinned_dag_version())).await?;
     match dag.tasks.get(task_id) {
         None => Err(ApiError::not_found(format!("Task id {task_id} not found"))),
         Some(task) if !task.needs_expansion() => Err(ApiError::not_found(format!("Task id {task_id} is not mapped"))),

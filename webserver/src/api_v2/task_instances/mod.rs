@@ -6,6 +6,7 @@ pub(super) mod clear;
 mod dependencies;
 mod dependency_wording;
 mod list;
+mod relatives;
 pub(super) mod selection;
 
 pub(crate) use list::{COLUMNS, Collection, SOURCE, TaskInstance, by_ids};

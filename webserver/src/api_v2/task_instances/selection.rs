@@ -6,7 +6,7 @@ use crate::query::{Clause, Filter};
 use crate::serialized_dag::SerializedDag;
 use chrono::{DateTime, Utc};
 use indexmap::IndexSet;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 /// A task instance that was selected.
@@ -24,6 +24,8 @@ pub(crate) struct Selected {
 pub(crate) enum Runs {
     /// Just this one.
     One(String),
+    /// These.
+    Several(Vec<String>),
     /// All whose logical date is within the bounds, both inclusive.
     Between(Option<DateTime<Utc>>, Option<DateTime<Utc>>),
 }
@@ -54,9 +56,20 @@ impl Tasks {
         }
     }
 
+    /// Whether none is named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.mapped.is_empty()
+    }
+
     /// Every task that is named.
     pub(crate) fn all_ids(&self) -> IndexSet<String> {
         self.ids.iter().cloned().chain(self.mapped.iter().map(|(task_id, _)| task_id.clone())).collect()
+    }
+
+    /// Adds what others name.
+    pub(crate) fn add(&mut self, others: Self) {
+        self.ids.extend(others.ids);
+        self.mapped.extend(others.mapped.into_iter().filter(|found| !self.ids.contains(&found.0)));
     }
 
     /// Adds relatives, and the setups and teardowns that have to come along.
@@ -77,7 +90,7 @@ impl Tasks {
 
 /// The task instances of a Dag: in these runs, of these tasks (all when `None`), in these states (all when empty).
 pub(crate) async fn select(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     dag_id: &str,
     runs: &Runs,
     tasks: Option<&Tasks>,
@@ -87,6 +100,9 @@ pub(crate) async fn select(
     filter.equal_text("ti.dag_id", dag_id);
     match runs {
         Runs::One(run_id) => filter.equal_text("ti.run_id", run_id),
+        Runs::Several(run_ids) => {
+            filter.push(Clause::sql("ti.run_id = ANY(").bind_texts(run_ids.clone()).then(")"));
+        }
         Runs::Between(start, end) => {
             if let Some(start) = start {
                 filter.time_bound("dr.logical_date", ">=", *start, false);
@@ -106,5 +122,5 @@ pub(crate) async fn select(
     );
     filter.push_to(&mut query);
     query.push(" ORDER BY ti.run_id, ti.task_id, ti.map_index");
-    Ok(query.build_query_as().fetch_all(pool).await?)
+    Ok(query.build_query_as().fetch_all(executor).await?)
 }
