@@ -100,7 +100,7 @@ impl StoredRun {
         })
     }
 
-    /// The Dag is paused or gone from its file: the run is left as it is.
+    /// Nothing new is started while the Dag is paused or gone from its file.
     pub fn is_suspended(&self) -> bool {
         self.is_paused || self.is_stale
     }

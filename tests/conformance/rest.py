@@ -9,6 +9,13 @@ import urllib.request
 REQUEST_TIMEOUT_SECONDS = 60
 
 
+def _json(body: bytes):
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return body.decode(errors="replace")
+
+
 class RestApi:
     """Calls as one user, who logs in with the first call."""
 
@@ -17,7 +24,7 @@ class RestApi:
         self.credentials = {"username": user, "password": password}
         self._token: str | None = None
 
-    def _request(self, method: str, path: str, body=None, token: str | None = None):
+    def _answer(self, method: str, path: str, body=None, token: str | None = None) -> tuple[int, object]:
         request = urllib.request.Request(f"{self.base_url}{path}", method=method)
         request.add_header("Content-Type", "application/json")
         if token:
@@ -25,14 +32,28 @@ class RestApi:
         data = None if body is None else json.dumps(body).encode()
         try:
             with urllib.request.urlopen(request, data, timeout=REQUEST_TIMEOUT_SECONDS) as answer:
-                return json.load(answer)
+                return answer.status, _json(answer.read())
         except urllib.error.HTTPError as error:
-            raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()[:500]}") from error
+            return error.code, _json(error.read())
 
-    def call(self, method: str, path: str, body=None):
+    def _request(self, method: str, path: str, body=None, token: str | None = None):
+        status, answer = self._answer(method, path, body, token)
+        if status >= 400:
+            raise RuntimeError(f"{method} {path}: {status} {json.dumps(answer)[:500]}")
+        return answer
+
+    def _login(self) -> str:
         if self._token is None:
             self._token = self._request("POST", "/auth/token", self.credentials)["access_token"]
-        return self._request(method, path, body, self._token)
+        return self._token
+
+    def call(self, method: str, path: str, body=None):
+        """The answer's body; whatever is no success raises."""
+        return self._request(method, path, body, self._login())
+
+    def answer(self, method: str, path: str, body=None) -> tuple[int, object]:
+        """Status and body of the answer, whatever the status."""
+        return self._answer(method, path, body, self._login())
 
     def healthy(self, *components: str) -> bool:
         """Whether the server answers and finds these components healthy."""

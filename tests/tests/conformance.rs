@@ -7,3 +7,8 @@ use tradewind_tests::program::{python, succeeds, tradewind};
 fn tradewind_does_what_official_airflow_did() {
     succeeds(python(".venv", "tests/conformance/replay.py").arg(tradewind()));
 }
+
+#[test]
+fn what_users_do_to_runs_has_the_same_outcome() {
+    succeeds(python(".venv", "tests/conformance/operate.py").arg("replay").arg(tradewind()));
+}

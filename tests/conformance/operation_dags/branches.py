@@ -1,0 +1,17 @@
+"""A branch whose decision skips, and a join of several ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pendulum
+from controlled import Controlled
+
+from airflow.sdk import DAG
+
+START = pendulum.datetime(2026, 1, 1, tz="UTC")
+
+with DAG(Path(__file__).stem, start_date=START, schedule=None):
+    a, b, c = (Controlled(task_id=task_id) for task_id in "abc")
+    join = Controlled(task_id="join", trigger_rule="none_failed")
+    a >> [b, c] >> join

@@ -1,0 +1,15 @@
+"""Cannot be imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pendulum
+from controlled import Controlled
+
+from airflow.sdk import DAG
+
+START = pendulum.datetime(2026, 1, 1, tz="UTC")
+
+with DAG(Path(__file__).stem, start_date=START, schedule=None):
+    raise RuntimeError("this file is broken")

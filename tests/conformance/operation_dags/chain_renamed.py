@@ -1,0 +1,16 @@
+"""The chain, its last task under another name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pendulum
+from controlled import Controlled
+
+from airflow.sdk import DAG
+
+START = pendulum.datetime(2026, 1, 1, tz="UTC")
+
+with DAG(Path(__file__).stem, start_date=START, schedule=None):
+    a, b, e = (Controlled(task_id=task_id) for task_id in "abe")
+    a >> b >> e

@@ -1,0 +1,16 @@
+"""The chain without its last task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pendulum
+from controlled import Controlled
+
+from airflow.sdk import DAG
+
+START = pendulum.datetime(2026, 1, 1, tz="UTC")
+
+with DAG(Path(__file__).stem, start_date=START, schedule=None):
+    a, b = (Controlled(task_id=task_id) for task_id in "ab")
+    a >> b

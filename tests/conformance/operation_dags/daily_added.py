@@ -1,0 +1,16 @@
+"""The daily Dag with one more task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pendulum
+from controlled import Controlled
+
+from airflow.sdk import DAG
+
+START, END = pendulum.datetime(2026, 1, 1, tz="UTC"), pendulum.datetime(2026, 2, 1, tz="UTC")
+
+with DAG(Path(__file__).stem, start_date=START, schedule="@daily", catchup=False, end_date=END):
+    a, b, c = (Controlled(task_id=task_id) for task_id in "abc")
+    a >> b >> c

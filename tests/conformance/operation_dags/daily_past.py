@@ -1,0 +1,15 @@
+"""A daily Dag whose tasks depend on the run before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pendulum
+from controlled import Controlled
+
+from airflow.sdk import DAG
+
+START, END = pendulum.datetime(2026, 1, 1, tz="UTC"), pendulum.datetime(2026, 2, 1, tz="UTC")
+
+with DAG(Path(__file__).stem, start_date=START, schedule="@daily", catchup=False, end_date=END):
+    Controlled(task_id="a", depends_on_past=True)

@@ -1,0 +1,16 @@
+"""Work over four numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pendulum
+from controlled import Controlled
+
+from airflow.sdk import DAG
+
+START = pendulum.datetime(2026, 1, 1, tz="UTC")
+
+with DAG(Path(__file__).stem, start_date=START, schedule=None):
+    before = Controlled(task_id="before")
+    before >> Controlled.partial(task_id="work").expand(value=[1, 2, 3, 4]) >> Controlled(task_id="after")
