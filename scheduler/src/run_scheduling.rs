@@ -134,8 +134,9 @@ impl RunScheduler {
     ) -> Result<bool> {
         let (mut task_instances, versions) = run.task_instances(connection).await?;
         let mut xcoms = run.xcoms(connection, dag, &task_instances).await?;
-        if run.bundle_version.is_none() && !run.is_suspended() && !versions.contains(&Some(version)) {
-            follow_version(connection, run, dag, version, now).await?;
+        let mut is_behind = run.bundle_version.is_none() && !run.is_suspended() && !versions.contains(&Some(version));
+        if is_behind {
+            is_behind = follow_version(connection, run, dag, version, now).await?;
             task_instances = run.task_instances(connection).await?.0;
             xcoms = run.xcoms(connection, dag, &task_instances).await?;
         }
@@ -158,6 +159,9 @@ impl RunScheduler {
         }
         failpoint::reach("run_scheduling: decided").await?;
         let is_whole = self.apply(connection, run, dag, version, &step, now, outcome).await?;
+        if is_behind {
+            dag_run_version::move_unfinished(connection, &run.dag_id, &run.facts.run_id, version).await?;
+        }
         Ok(!is_whole || step.again && !step.is_idle())
     }
 
@@ -332,21 +336,23 @@ fn resting_until(run: &StoredRun) -> Option<DateTime<Utc>> {
     run.last_decision_at.filter(|_| run.is_suspended()).map(|decided_at| decided_at + PACE_WHILE_SUSPENDED)
 }
 
-/// Brings the run to a newer version of its Dag, unless an earlier attempt ran in it already.
+/// Brings the run to a newer version of its Dag, unless an earlier attempt ran in it already. Returns whether none of its
+/// task instances belongs to that version yet: then what is scheduled next does.
 async fn follow_version(
     connection: &mut PgConnection,
     run: &StoredRun,
     dag: &Dag,
     version: Uuid,
     now: DateTime<Utc>,
-) -> Result<()> {
+) -> Result<bool> {
     let run_id = &run.facts.run_id;
     if dag_run_version::is_known(connection, &run.dag_id, run_id, version).await? {
-        return Ok(());
+        return Ok(false);
     }
     dag_run_version::move_unfinished(connection, &run.dag_id, run_id, version).await?;
     let versioned = VersionedRun { id: run.id, facts: &run.facts, context_carrier: run.context_carrier.as_ref() };
-    dag_run_version::verify(connection, dag, &versioned, version, now).await
+    dag_run_version::verify(connection, dag, &versioned, version, now).await?;
+    Ok(!dag_run_version::is_known(connection, &run.dag_id, run_id, version).await?)
 }
 
 fn scheduled(start: &Start, now: DateTime<Utc>) -> Transition {
