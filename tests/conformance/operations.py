@@ -184,16 +184,16 @@ CLEAR = [
     Operation("clear_teardown", "teardown", (*ENDED, clear("teardown"))),
     Operation("clear_setup", "teardown", (*ENDED, clear("setup"))),
     Operation("clear_after_teardown", "teardown", (*ENDED, clear("work", include_downstream=True))),
-    Operation("clear_mapped_index", "mapped", (*ENDED, clear(("work", 1)))),
-    Operation("clear_mapped_index_downstream", "mapped", (*ENDED, clear(("work", 1), include_downstream=True))),
-    Operation("clear_mapped_index_upstream", "mapped", (*ENDED, clear(("work", 1), include_upstream=True))),
-    Operation("clear_mapped", "mapped", (*ENDED, clear("work"))),
+    Operation("clear_mapped_index", "mapped", (*ENDED, clear(("write", 1)))),
+    Operation("clear_mapped_index_downstream", "mapped", (*ENDED, clear(("write", 1), include_downstream=True))),
+    Operation("clear_mapped_index_upstream", "mapped", (*ENDED, clear(("write", 1), include_upstream=True))),
+    Operation("clear_mapped", "mapped", (*ENDED, clear("write"))),
     Operation("clear_mapped_failed", "mapped", (
-        tell("fail", "work[1]"), Trigger(), Ended(), untell("fail", "work[1]"), clear(only_failed=True),
+        tell("fail", "write[1]"), Trigger(), Ended(), untell("fail", "write[1]"), clear(only_failed=True),
     )),
     Operation("clear_mapped_running_index", "mapped", (
-        tell("hold", "work[1]"), Trigger(), Traced("work", map_index=1), clear(("work", 1)),
-        Traced("work", "killed", map_index=1), untell("hold", "work[1]"),
+        tell("hold", "write[1]"), Trigger(), Traced("write", map_index=1), clear(("write", 1)),
+        Traced("write", "killed", map_index=1), untell("hold", "write[1]"),
     )),
     Operation("clear_mapped_source", "mapped", (*ENDED, clear("make"))),
     Operation("clear_mapped_shorter", "mapped", (*ENDED, Length(2), clear("make", include_downstream=True))),
@@ -203,10 +203,10 @@ CLEAR = [
         Length(0), *ENDED, Length(2), clear("make", include_downstream=True),
     )),
     Operation("clear_mapped_removed", "mapped", (
-        *ENDED, Length(2), clear("make", include_downstream=True), Ended(), clear("work"), Ended(), Length(3),
+        *ENDED, Length(2), clear("make", include_downstream=True), Ended(), clear("write"), Ended(), Length(3),
         clear("make", include_downstream=True),
     )),
-    Operation("clear_mapped_unexpanded", "mapped", (*held("make"), clear("work"), untell("hold", "make"))),
+    Operation("clear_mapped_unexpanded", "mapped", (*held("make"), clear("write"), untell("hold", "make"))),
     Operation("clear_mapped_group_index", "mapped_group", (*ENDED, clear(("group.one", 1), include_downstream=True))),
     Operation("clear_mapped_group_up", "mapped_group", (*ENDED, clear(("group.two", 1), include_upstream=True))),
     Operation("clear_run", "chain", (*ENDED, clear_run(note="again"))),
@@ -280,11 +280,11 @@ MARK = [
         mark("c", "failed", note="on purpose"), Settle(),
     )),
     Operation("mark_mapped_index", "mapped", (
-        tell("fail", "work[1]"), Trigger(), Ended(), mark("work", "success", 1),
+        tell("fail", "write[1]"), Trigger(), Ended(), mark("write", "success", 1),
     )),
-    Operation("mark_mapped", "mapped", (tell("fail", "work"), Trigger(), Ended(), mark("work", "success"))),
-    Operation("mark_mapped_index_of_success", "mapped", (*ENDED, mark("work", "failed", 1), Settle())),
-    Operation("mark_mapped_unexpanded", "mapped", (*held("make"), mark("work", "success"), untell("hold", "make"))),
+    Operation("mark_mapped", "mapped", (tell("fail", "write"), Trigger(), Ended(), mark("write", "success"))),
+    Operation("mark_mapped_index_of_success", "mapped", (*ENDED, mark("write", "failed", 1), Settle())),
+    Operation("mark_mapped_unexpanded", "mapped", (*held("make"), mark("write", "success"), untell("hold", "make"))),
     Operation("mark_mapped_source", "mapped", (tell("fail", "make"), Trigger(), Ended(), mark("make", "success"))),
     Operation("mark_group", "grouped", (tell("fail", "group.one"), Trigger(), Ended(), mark_group("success"))),
     Operation("mark_group_running", "grouped", (
@@ -531,7 +531,7 @@ EDIT = [
     Operation("edit_removes_then_clear_latest", "chain", (
         *ENDED, Edit("chain_without_c"), clear_run(run_on_latest_version=True),
     )),
-    Operation("edit_removes_then_clear", "chain", (*ENDED, Edit("chain_without_c"), clear("c"), clear("b"))),
+    Operation("edit_removes_then_clear", "chain", (*ENDED, Edit("chain_without_c"), clear("c"), Ended(), clear("b"))),
     Operation("edit_then_clear_retries", "chain", (
         *ENDED, tell("fail", "b"), Edit("chain_retries"), clear("b", run_on_latest_version=False),
     )),
@@ -539,7 +539,7 @@ EDIT = [
         *ENDED, Edit("chain_added"), clear("b", run_on_latest_version=True, reset_dag_runs=False), Settle(),
     )),
     Operation("edit_then_clear_running_latest", "chain", (
-        *B_RUNS, Edit("chain_added"), clear("b", run_on_latest_version=True), Traced("b", "killed"), GO_ON,
+        *B_RUNS, Edit("chain_added"), Settle(), clear("b", run_on_latest_version=True), Traced("b", "killed"), GO_ON,
     )),
     Operation("only_new", "chain", (
         *ENDED, Edit("chain_added"), clear_run(only_new=True, dry_run=True), clear_run(only_new=True),
@@ -552,7 +552,9 @@ EDIT = [
     Operation("edit_then_mark", "chain", (
         *ENDED, Edit("chain_without_c"), mark("c", "failed"), mark("b", "failed"), Settle(),
     )),
-    Operation("edit_then_mark_run", "chain", (*B_RUNS, Edit("chain_without_c"), mark_run("failed"), Settle(), GO_ON)),
+    Operation("edit_then_mark_run", "chain", (
+        *B_RUNS, Edit("chain_without_c"), Settle(), mark_run("failed"), Settle(), GO_ON,
+    )),
     Operation("edit_maps_fewer", "mapped_literal", (
         *held("before"), Edit("mapped_literal_shorter"), Settle(), untell("hold", "before"),
     )),
@@ -573,11 +575,11 @@ EDIT = [
         tell("hold", "after"), Trigger(), Traced("after"), Edit("mapped_added"), Settle(), untell("hold", "after"),
     )),
     Operation("edit_while_mapped_runs", "mapped", (
-        tell("hold", "work[1]"), Trigger(), Until("work", map_index=2), Traced("work", map_index=1), Edit("mapped_added"),
-        Settle(), untell("hold", "work[1]"),
+        tell("hold", "write[1]"), Trigger(), Until("write", map_index=2), Traced("write", map_index=1),
+        Edit("mapped_added"), Settle(), untell("hold", "write[1]"),
     )),
     Operation("edit_after_mapped_then_clear_latest", "mapped", (
-        *ENDED, Edit("mapped_added"), clear(("work", 1), run_on_latest_version=True),
+        *ENDED, Edit("mapped_added"), clear(("write", 1), run_on_latest_version=True),
     )),
     Operation("edit_unversioned", "chain_unversioned", (
         *ENDED, Edit("chain_added"), clear("b", run_on_latest_version=True),

@@ -1,8 +1,8 @@
 """The operator of the Dags in this folder: does what files under `$AIRFLOW_HOME/control/<dag_id>/` say, and leaves
 there what it did, since a process that is ended has no XCom to leave a trace in.
 
-A file `<verb>/<name>` is read anew by every attempt, where the name is that of a task, `work`, of one map index,
-`work[1]`, or of a task in one run, `one work`. Verbs: `hold` (wait while the file is there), `fail`, `skip`.
+A file `<verb>/<name>` is read anew by every attempt, where the name is that of a task, `write`, of one map index,
+`write[1]`, or of a task in one run, `one write`. Verbs: `hold` (wait while the file is there), `fail`, `skip`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Work over a list that a task makes."""
+"""Write over a list that a task makes."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ START = pendulum.datetime(2026, 1, 1, tz="UTC")
 
 with DAG(Path(__file__).stem, start_date=START, schedule=None):
     make = Controlled(task_id="make", makes_list=True)
-    Controlled.partial(task_id="work").expand(value=make.output) >> Controlled(task_id="after")
+    Controlled.partial(task_id="write").expand(value=make.output) >> Controlled(task_id="after")

@@ -13,5 +13,5 @@ START = pendulum.datetime(2026, 1, 1, tz="UTC")
 
 with DAG(Path(__file__).stem, start_date=START, schedule=None):
     make = Controlled(task_id="make", makes_list=True)
-    Controlled.partial(task_id="work").expand(value=make.output) >> Controlled(task_id="after")
+    Controlled.partial(task_id="write").expand(value=make.output) >> Controlled(task_id="after")
     Controlled(task_id="more")

@@ -1,4 +1,4 @@
-"""Work over two numbers."""
+"""Write over two numbers."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ START = pendulum.datetime(2026, 1, 1, tz="UTC")
 
 with DAG(Path(__file__).stem, start_date=START, schedule=None):
     before = Controlled(task_id="before")
-    before >> Controlled.partial(task_id="work").expand(value=[1, 2]) >> Controlled(task_id="after")
+    before >> Controlled.partial(task_id="write").expand(value=[1, 2]) >> Controlled(task_id="after")
