@@ -95,6 +95,13 @@ def _without_today(data, days: set[str]):
     return data
 
 
+def _without_alert_ids(data: dict) -> dict:
+    """A stored Dag names its deadline alerts by their ids in the database."""
+    if alerts := data["dag"].get("deadline"):
+        data["dag"]["deadline"] = ["${ID}"] * len(alerts)
+    return data
+
+
 def _dag_row(row: dict) -> dict:
     row["asset_expression"] = _without_ids(row["asset_expression"])
     kept = {name: value for name, value in row.items() if name not in VOLATILE}
@@ -122,7 +129,7 @@ def _dags(connection, days: set[str]) -> dict[str, dict]:
         for row in _rows(connection, "select * from dag")
     }
     for row in _rows(connection, VERSIONS):
-        row["data"] = _without_today(_with_sorted_template_fields(row["data"]), days)
+        row["data"] = _without_alert_ids(_without_today(_with_sorted_template_fields(row["data"]), days))
         dags[row.pop("dag_id")]["versions"].append(row)
     for name, query in PER_DAG.items():
         for row in _rows(connection, query):

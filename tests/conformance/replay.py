@@ -97,14 +97,14 @@ def replay_scenario(tradewind: Tradewind, normalise: Normaliser, scenario: Scena
 
 def portable(path: Path) -> dict:
     """What was stored, without what differs between folders and days: the name Airflow gives the module of a Dag file,
-    which holds a hash of the file's path, and the hash of a Dag that names such a module, the interpreter or the day."""
+    which holds a hash of the file's path, and the hash of a Dag that names such a module, the interpreter, the day or a deadline alert."""
     text = MODULE_PREFIX.sub("unusual_prefix_${PATH}_", path.read_text())
     if path.suffix == ".jsonl":
         return {"rows": [json.loads(line) for line in sorted(text.splitlines())]}
     facts = json.loads(text)
     for version in facts.get("versions", []):
         text = json.dumps(version["data"])
-        if any(name in text for name in ("${PYTHON}", "${TODAY}", "unusual_prefix_${PATH}_")):
+        if any(name in text for name in ("${PYTHON}", "${TODAY}", "${ID}", "unusual_prefix_${PATH}_")):
             del version["dag_hash"]
     return facts
 

@@ -51,7 +51,7 @@ fn recorded_files(dags: &BTreeMap<String, Value>) -> TestResult<Vec<ParsedFile>>
         for (path, facts) in recorded {
             let mut parsed = file(&bundle, &path);
             for dag_id in facts["dag_ids"].as_array().ok_or("no list of Dags")? {
-                let facts = &dags[dag_id.as_str().ok_or("no id")?];
+                let Some(facts) = dags.get(dag_id.as_str().ok_or("no id")?) else { continue };
                 let version = facts["versions"].as_array().and_then(|versions| versions.last()).ok_or("no version")?;
                 parsed.dags.push(parsed_dag::read(version["data"].clone(), &defaults())?);
                 parsed.warnings.extend(facts["warnings"].as_array().into_iter().flatten().map(|warning| DagWarning {
@@ -73,7 +73,9 @@ fn recorded_files(dags: &BTreeMap<String, Value>) -> TestResult<Vec<ParsedFile>>
 async fn rows_are_those_of_official_airflow() -> TestResult {
     let database = TestDatabase::migrated().await;
     let pool = database.pool();
-    let recorded = support::recorded_dags()?;
+    let mut recorded = support::recorded_dags()?;
+    // A stored Dag names its deadline alerts by their ids; what its file declares cannot be had back from it.
+    recorded.retain(|_, facts| facts["versions"][0]["data"]["dag"]["deadline"].is_null());
     let files = recorded_files(&recorded)?;
     let bundles: Vec<String> = support::recorded_files()?.into_keys().collect();
     dag_bundle::sync(pool, &bundles).await?;
