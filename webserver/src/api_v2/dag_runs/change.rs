@@ -1,6 +1,6 @@
 //! Marking runs as success, failed or queued, and their notes.
 
-use super::{DagRun, RunKey, by_id};
+use super::{DagRun, RunKey, by_id_on};
 use crate::api_v2::bulk::{BulkAction, BulkResponse, OnConflict, Operation, Outcome, actions};
 use crate::api_v2::task_instances::change::mark;
 use crate::api_v2::task_instances::clear::refusal;
@@ -60,58 +60,63 @@ pub(super) async fn patch(
         .await?;
     let wanted = Wanted::read(&mut body, &params.texts("update_mask"))?;
     let run = RunKey::require(&app.pool, &dag_id, &run_id).await?;
-    apply(&app, &user, &dag_id, &run_id, &run, &wanted).await?;
-    Ok(Json(by_id(&app.pool, run.id).await?))
+    let mut transaction = app.pool.begin().await?;
+    let target = Target { dag_id: &dag_id, run_id: &run_id, run: &run };
+    target.apply(&app, &mut transaction, &user, &wanted).await?;
+    let changed = by_id_on(&mut transaction, run.id).await?;
+    transaction.commit().await?;
+    Ok(Json(changed))
 }
 
-async fn apply(app: &App, user: &User, dag_id: &str, run_id: &str, run: &RunKey, wanted: &Wanted) -> ApiResult<()> {
-    if let Some(note) = &wanted.note {
-        set_note(&mut *app.pool.acquire().await?, user, run.id, note.as_deref()).await?;
+/// The run that is changed.
+struct Target<'a> {
+    dag_id: &'a str,
+    run_id: &'a str,
+    run: &'a RunKey,
+}
+
+impl Target<'_> {
+    async fn apply(&self, app: &App, connection: &mut PgConnection, user: &User, wanted: &Wanted) -> ApiResult<()> {
+        if let Some(note) = &wanted.note {
+            set_note(connection, user, self.run.id, note.as_deref()).await?;
+        }
+        match wanted.state {
+            Some(state @ DagRunState::Success) => self.end(app, connection, state, TaskInstanceState::Success).await,
+            Some(state @ DagRunState::Failed) => self.end(app, connection, state, TaskInstanceState::Failed).await,
+            Some(state) => set_run_state(connection, self.run, state).await,
+            None => Ok(()),
+        }
     }
-    match wanted.state {
-        Some(DagRunState::Success) => {
-            end(app, dag_id, run_id, run, DagRunState::Success, TaskInstanceState::Success).await
-        }
-        Some(DagRunState::Failed) => {
-            end(app, dag_id, run_id, run, DagRunState::Failed, TaskInstanceState::Failed).await
-        }
-        Some(state) => set_run_state(&mut *app.pool.acquire().await?, run, state).await,
-        None => Ok(()),
+
+    /// Ends a run: what is being worked on gets the state, what has not started is skipped, teardowns still run and then
+    /// end the run themselves (`airflow/api/common/mark_tasks.py`).
+    async fn end(
+        &self,
+        app: &App,
+        connection: &mut PgConnection,
+        run_state: DagRunState,
+        state: TaskInstanceState,
+    ) -> ApiResult<()> {
+        let dag = app.dags.of_run(&app.pool, self.dag_id, self.run.pinned_dag_version()).await?;
+        let mut open = select(&app.pool, self.dag_id, &Runs::One(self.run_id.to_owned()), None, &[]).await?;
+        open.retain(|instance| dag.tasks.contains_key(&instance.task_id));
+        let is_finished = |state: &str| state.parse().is_ok_and(TaskInstanceState::is_finished);
+        open.retain(|instance| !instance.state.as_deref().is_some_and(is_finished));
+        let is_teardown = |task_id: &str| dag.tasks[task_id].flag("is_teardown");
+        let teardown_open = open.iter().any(|instance| is_teardown(&instance.task_id));
+        open.retain(|instance| !is_teardown(&instance.task_id));
+        let is_running = |state: &str| RUNNING.contains(&state);
+        let (running, pending): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|instance| instance.state.as_deref().is_some_and(is_running));
+        mark(connection, &pending, TaskInstanceState::Skipped).await?;
+        mark(connection, &running, state).await?;
+        if teardown_open { Ok(()) } else { set_run_state(connection, self.run, run_state).await }
     }
 }
 
 async fn set_run_state(connection: &mut PgConnection, run: &RunKey, state: DagRunState) -> ApiResult<()> {
     set_state(connection, &[run.id], DagRunState::ALL, state, Utc::now()).await.map_err(refusal)?;
     Ok(())
-}
-
-/// Ends a run: what is being worked on gets the state, what has not started is skipped, teardowns still run and then
-/// end the run themselves (`airflow/api/common/mark_tasks.py`).
-async fn end(
-    app: &App,
-    dag_id: &str,
-    run_id: &str,
-    run: &RunKey,
-    run_state: DagRunState,
-    state: TaskInstanceState,
-) -> ApiResult<()> {
-    let dag = app.dags.of_run(&app.pool, dag_id, run.pinned_dag_version()).await?;
-    let mut open = select(&app.pool, dag_id, &Runs::One(run_id.to_owned()), None, &[]).await?;
-    open.retain(|instance| dag.tasks.contains_key(&instance.task_id));
-    let is_finished = |state: &str| state.parse().is_ok_and(TaskInstanceState::is_finished);
-    open.retain(|instance| !instance.state.as_deref().is_some_and(is_finished));
-    let is_teardown = |task_id: &str| dag.tasks[task_id].flag("is_teardown");
-    let teardown_open = open.iter().any(|instance| is_teardown(&instance.task_id));
-    open.retain(|instance| !is_teardown(&instance.task_id));
-    let (running, pending): (Vec<_>, Vec<_>) =
-        open.into_iter().partition(|instance| instance.state.as_deref().is_some_and(|state| RUNNING.contains(&state)));
-    let mut transaction = app.pool.begin().await?;
-    mark(&mut transaction, &pending, TaskInstanceState::Skipped).await?;
-    mark(&mut transaction, &running, state).await?;
-    if !teardown_open {
-        set_run_state(&mut transaction, run, run_state).await?;
-    }
-    Ok(transaction.commit().await?)
 }
 
 /// Sets or, with an empty text, removes the note of a run.
@@ -215,12 +220,16 @@ async fn perform(app: &App, user: &User, dag_id: &str, action: &BulkAction, outc
         return Err(ApiError::not_found(format!("The DagRuns with these identifiers: [{missing}] were not found")));
     }
     for (Entity { dag_id, run_id, wanted }, run) in named {
-        let done = if action.operation == Operation::Update {
-            apply(app, user, &dag_id, &run_id, &run, &wanted).await
-        } else {
-            super::delete_run(app, &dag_id, &run_id, &run).await
+        let done = async {
+            if action.operation != Operation::Update {
+                return super::delete_run(app, &dag_id, &run_id, &run).await;
+            }
+            let mut transaction = app.pool.begin().await?;
+            let target = Target { dag_id: &dag_id, run_id: &run_id, run: &run };
+            target.apply(app, &mut transaction, user, &wanted).await?;
+            Ok(transaction.commit().await?)
         };
-        match done {
+        match done.await {
             Ok(()) => outcome.succeed(format!("{dag_id}.{run_id}")),
             Err(error) => outcome.fail(&error),
         }
