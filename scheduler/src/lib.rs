@@ -372,7 +372,11 @@ impl Scheduler {
                 Ok(Looked::Queued) => may_start = true,
                 // Whoever else decides on it also dispatches.
                 Ok(Looked::ByAnother) => {}
-                Ok(Looked::Gone) => self.agenda.dispatch = true,
+                // A user may have ended it, which makes room for others.
+                Ok(Looked::Gone) => {
+                    (self.agenda.create, self.agenda.dispatch) = (true, true);
+                    may_start = true;
+                }
                 Err(error @ MetadataError::Database(_)) => return Err(error),
                 // One run that cannot be read never keeps others waiting.
                 Err(error) => tracing::error!(dag_run_id = run, %error, "a run cannot be scheduled"),

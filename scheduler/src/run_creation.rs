@@ -31,6 +31,7 @@ pub(crate) async fn create_due_runs(
     job_id: i32,
     now: DateTime<Utc>,
 ) -> Result<usize> {
+    query(include_str!("../queries/reopen_dags.sql")).execute(database.pool()).await?;
     let mut created = 0;
     loop {
         let mut transaction = database.pool().begin().await?;
@@ -89,10 +90,19 @@ impl DueDag {
         job_id: i32,
         now: DateTime<Utc>,
     ) -> Result<bool> {
-        let Some(dag) = dags.latest(connection, &self.dag_id).await? else {
-            tracing::error!(dag_id = self.dag_id, "the Dag is due but was never serialized");
-            set_next_dagrun(connection, &self.dag_id, None).await?;
-            return Ok(false);
+        let dag = match dags.latest(connection, &self.dag_id).await {
+            Ok(Some(dag)) => dag,
+            Ok(None) => {
+                tracing::error!(dag_id = self.dag_id, "the Dag is due but was never serialized");
+                set_next_dagrun(connection, &self.dag_id, None).await?;
+                return Ok(false);
+            }
+            Err(error @ MetadataError::Database(_)) => return Err(error),
+            Err(error) => {
+                tracing::error!(dag_id = self.dag_id, %error, "the Dag is due but cannot be read");
+                set_next_dagrun(connection, &self.dag_id, None).await?;
+                return Ok(false);
+            }
         };
         let timetable = match timetable_of(&dag) {
             Ok(timetable) => timetable,

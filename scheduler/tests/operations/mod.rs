@@ -4,7 +4,8 @@ use chrono::Utc;
 use serde_json::json;
 use sqlx::{query, query_scalar};
 use tradewind_metadata::clear::{AttemptName, Clearing, add_new_tasks, clear, restart_after};
-use tradewind_metadata::{dag_run_range, serialized_dag};
+use tradewind_metadata::{dag_run, dag_run_range, serialized_dag};
+use tradewind_model::state::DagRunState;
 use uuid::Uuid;
 
 use crate::support::{DagBuilder, World, options};
@@ -152,5 +153,59 @@ async fn the_run_of_a_paused_dag_is_left_as_it_is() {
     assert_eq!(world.run_state(run).await, "running");
     pause(false).await;
     world.await_run_state(run, "success").await;
+    world.stop().await;
+}
+
+fn daily(dag_id: &str) -> DagBuilder {
+    DagBuilder::new(dag_id)
+        .with("catchup", json!(true))
+        .with("start_date", json!(1_704_067_200.0))
+        .with("end_date", json!(1_704_153_600.0))
+        .with(
+            "timetable",
+            json!({
+                "__type": "airflow.timetables.interval.CronDataIntervalTimetable",
+                "__var": {"expression": "0 0 * * *", "timezone": "UTC"},
+            }),
+        )
+        .column("max_active_runs", json!(1))
+        .column("next_dagrun", json!("2024-01-01T00:00:00Z"))
+        .column("next_dagrun_data_interval_start", json!("2024-01-01T00:00:00Z"))
+        .column("next_dagrun_data_interval_end", json!("2024-01-02T00:00:00Z"))
+        .column("next_dagrun_create_after", json!("2024-01-02T00:00:00Z"))
+        .task("a", &[], json!({}))
+}
+
+#[tokio::test]
+async fn a_run_that_a_user_ends_makes_room_for_the_next() {
+    let mut world = World::new().await;
+    world.add_dag(&daily("daily")).await;
+    world.start_scheduler(options()).await;
+    let first = world.next_claim().await;
+    assert_eq!(world.count("SELECT count(*) FROM dag WHERE exceeds_max_non_backfill").await, 1);
+    let run = i32::try_from(world.count("SELECT id::bigint FROM dag_run").await).expect("an id");
+    let mut connection = world.database.pool().acquire().await.expect("a connection");
+    dag_run::set_state(&mut connection, &[run], DagRunState::ALL, DagRunState::Success, Utc::now())
+        .await
+        .expect("an end");
+    let second = world.next_claim().await;
+    assert_ne!(second.run_id, first.run_id);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_dag_that_cannot_be_read_keeps_no_other_from_its_runs() {
+    let mut world = World::new().await;
+    for dag_id in ["broken", "whole"] {
+        world.add_dag(&daily(dag_id)).await;
+    }
+    query("UPDATE serialized_dag SET data = '{\"__version\": 3, \"dag\": 1}' WHERE dag_id = 'broken'")
+        .execute(world.database.pool())
+        .await
+        .expect("a change");
+    world.start_scheduler(options()).await;
+    let claim = world.next_claim().await;
+    world.succeed(&claim).await;
+    assert_eq!((claim.dag_id.as_str(), world.next_claim().await.dag_id.as_str()), ("whole", "whole"));
     world.stop().await;
 }
