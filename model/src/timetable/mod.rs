@@ -28,6 +28,7 @@ use interval::{IntervalSchedule, manual_cron_interval};
 pub use run_id::{RANDOM_TEXT_LENGTH, RunIdParts, generate_run_id, isoformat};
 pub use run_info::{AutomatedRun, DagRunInfo, DataInterval, DateRange, TimeRestriction};
 use trigger::{CronPartition, CronTrigger, DeltaTrigger, TriggerSchedule, first_of_many};
+use zone::Zone;
 
 /// Why a timetable gives no answer.
 ///
@@ -317,6 +318,17 @@ impl Timetable {
             Self::CronPartition(_) | Self::PartitionedAsset { .. } => true,
             Self::Custom(custom) => custom.attributes.partitioned,
             _ => false,
+        }
+    }
+
+    /// The zone in which times of its own are meant; `None`: it has none, times are instants
+    /// (`localize_partition_datetime`).
+    pub fn zone(&self) -> Option<Zone> {
+        match self {
+            Self::CronDataInterval(schedule) => Some(schedule.zone()),
+            Self::CronTrigger(trigger) => Some(trigger.schedule.zone()),
+            Self::CronPartition(partition) => Some(partition.trigger.schedule.zone()),
+            _ => None,
         }
     }
 

@@ -13,6 +13,7 @@ mod dependencies;
 mod gantt;
 mod graph;
 mod grid;
+mod partitioned_dag_runs;
 mod session;
 mod structure;
 mod teams;
@@ -35,6 +36,7 @@ pub(crate) fn routes() -> Router<App> {
         .merge(dependencies::routes())
         .merge(gantt::routes())
         .merge(grid::routes())
+        .merge(partitioned_dag_runs::routes())
         .merge(session::routes())
         .merge(structure::routes())
         .merge(teams::routes())

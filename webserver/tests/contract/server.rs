@@ -4,7 +4,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::{Router, response::Response};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use std::path::{Path, PathBuf};
 use tower::ServiceExt as _;
 use tradewind_airflow::config::{Config, Environment};
@@ -19,7 +19,7 @@ pub(crate) struct Server {
     pub(crate) router: Router,
     pub(crate) token: String,
     pub(crate) logs: PathBuf,
-    _database: TestDatabase,
+    database: TestDatabase,
     _home: tempfile::TempDir,
 }
 
@@ -42,6 +42,11 @@ impl Server {
 
     /// Starts it with the rows of further fixtures.
     pub(crate) async fn start_with(further: &[&str]) -> Self {
+        Self::start_configured(further, &[]).await
+    }
+
+    /// Starts it with the rows of further fixtures and with options, each a variable of the environment.
+    pub(crate) async fn start_configured(further: &[&str], options: &[(&str, &str)]) -> Self {
         let database = TestDatabase::migrated().await;
         let read = |file: &str| std::fs::read_to_string(tests_folder().join("fixtures").join(file)).expect("a fixture");
         let fixture: String = ["airflow.sql"].iter().chain(further).map(|file| read(file)).collect();
@@ -59,6 +64,8 @@ impl Server {
             .with("AIRFLOW__CORE__FERNET_KEY", FERNET_KEY)
             .with("AIRFLOW__API__SECRET_KEY", SECRET)
             .with("AIRFLOW__API_AUTH__JWT_SECRET", SECRET);
+        let environment =
+            options.iter().fold(environment, |environment, (name, value)| environment.with(*name, *value));
         let config = Config::from_environment(&environment).expect("a valid configuration");
         let server = WebServer::new(database.database(), &config, &airflow_package()).expect("a server");
         let [password] = server.new_passwords() else { panic!("one password for the one default user") };
@@ -67,7 +74,7 @@ impl Server {
         let answer = send(&router, Request::post("/auth/token").body(Body::from(body.to_string()))).await;
         assert_eq!(answer.status(), StatusCode::CREATED);
         let token = json_of(answer).await["access_token"].as_str().expect("a token").to_owned();
-        Self { router, token, logs, _database: database, _home: home }
+        Self { router, token, logs, database, _home: home }
     }
 
     pub(crate) async fn get(&self, path: &str, accept: &str) -> Response {
@@ -86,6 +93,11 @@ impl Server {
             .header(header::CONTENT_TYPE, "application/json");
         let answer = send(&self.router, request.body(Body::from(body.to_string()))).await;
         (answer.status().as_u16(), json_of(answer).await)
+    }
+
+    /// The database behind it.
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.database.pool()
     }
 
     /// What a path holds.

@@ -1,6 +1,8 @@
 //! `/connections`.
 
 mod bulk;
+mod defaults;
+mod test;
 
 use crate::api_v2::bulk::patch_many;
 use crate::audit::Change;
@@ -25,7 +27,9 @@ use tradewind_airflow::python_json;
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/connections", get(list).post(create).patch(patch_many::<Connections>))
-        .route("/connections/test", post(test))
+        .route("/connections/defaults", post(defaults::create))
+        .route("/connections/enqueue-test", get(test::poll).post(test::enqueue))
+        .route("/connections/test", post(test::test))
         .route("/connections/{connection_id}", get(read).patch(update).delete(delete))
 }
 
@@ -180,6 +184,13 @@ struct ConnectionFields {
 
 impl ConnectionFields {
     fn read(body: &mut Body) -> ApiResult<Self> {
+        let (fields, broken_rule) = Self::take(body);
+        body.finish_with(broken_rule)?;
+        Ok(fields)
+    }
+
+    /// Reads the fields of a body that has others, too; with the rule that they break together.
+    fn take(body: &mut Body) -> (Self, Option<&'static str>) {
         let id = body.text("connection_id").unwrap_or_default();
         body.limit_length("connection_id", 200);
         let matches = ID_REGEX.as_ref().is_some_and(|pattern| pattern.is_match(&id));
@@ -208,9 +219,9 @@ impl ConnectionFields {
         }
         let team = body.optional_text("team_name");
         body.limit_length("team_name", 50);
-        body.finish_with(team.is_some().then_some(TEAMS_DISABLED))?;
         let port = port_given.then_some(port);
-        Ok(Self { id, conn_type, description, host, login, schema, port, password, extra })
+        let fields = Self { id, conn_type, description, host, login, schema, port, password, extra };
+        (fields, team.is_some().then_some(TEAMS_DISABLED))
     }
 
     /// Drops what an update mask leaves out.
@@ -357,12 +368,4 @@ async fn delete(State(app): State<App>, user: User, params: Params, Path(id): Pa
         .await?;
     let deleted = sqlx::query("DELETE FROM connection WHERE conn_id = $1").bind(&id).execute(&app.pool).await?;
     if deleted.rows_affected() == 0 { Err(not_found(&id)) } else { Ok(StatusCode::NO_CONTENT) }
-}
-
-/// Testing runs the hook's Python code, which this process never does.
-async fn test(user: User) -> ApiResult<StatusCode> {
-    user.may_write(Resource::Connection)?;
-    Err(ApiError::forbidden(
-        "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it.",
-    ))
 }

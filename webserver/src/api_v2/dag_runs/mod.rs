@@ -3,6 +3,7 @@
 mod change;
 mod clear;
 mod list;
+mod partitions;
 pub(super) mod trigger;
 mod wait;
 
@@ -31,6 +32,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/dags/{dag_id}/dagRuns", get(list::list).post(trigger::trigger).patch(change::patch_many))
         .route("/dags/{dag_id}/dagRuns/list", post(list::list_batch))
         .route("/dags/{dag_id}/clearDagRuns", post(clear::clear_many))
+        .route("/dags/{dag_id}/clearPartitions", post(partitions::clear))
         .route(RUN, get(read).patch(change::patch).delete(delete))
         .route(&format!("{RUN}/clear"), post(clear::clear_one))
         .route(&format!("{RUN}/wait"), get(wait::wait))

@@ -1,0 +1,143 @@
+//! `POST /dags/{dag_id}/clearPartitions`: runs shall no longer belong to a partition.
+
+use super::trigger::timetable;
+use crate::api_v2::task_instances::clear::{How, clear as clear_instances};
+use crate::api_v2::task_instances::selection::{Runs, select};
+use crate::audit::Change;
+use crate::auth::{Resource, User};
+use crate::body::Body;
+use crate::error::ApiResult;
+use crate::query::Params;
+use crate::state::App;
+use axum::Json;
+use axum::extract::{Path, State};
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::FromRow;
+use tradewind_model::timetable::Timetable;
+
+/// The runs that are meant: exactly one way of naming them is used.
+#[derive(Debug)]
+struct Selector {
+    run_id: Option<String>,
+    partition_key: Option<String>,
+    start: Option<Bound>,
+    end: Option<Bound>,
+}
+
+/// A bound of partition dates: the clock on the wall counts where the timetable has a zone, the instant elsewhere.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    instant: DateTime<Utc>,
+    wall_clock: NaiveDateTime,
+}
+
+impl Bound {
+    fn read(body: &mut Body, name: &str) -> Option<Self> {
+        let instant = body.optional_time(name)?;
+        let given = body.fields().get(name).and_then(Value::as_str);
+        let with_offset = given.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        Some(Self { instant, wall_clock: with_offset.map_or(instant.naive_utc(), |time| time.naive_local()) })
+    }
+
+    fn localize(self, timetable: &Timetable) -> DateTime<Utc> {
+        timetable.zone().map_or(self.instant, |zone| zone.instant(self.wall_clock))
+    }
+}
+
+impl Selector {
+    fn read(body: &mut Body) -> Self {
+        Self {
+            partition_key: body.optional_text("partition_key"),
+            start: Bound::read(body, "partition_date_start"),
+            end: Bound::read(body, "partition_date_end"),
+            run_id: body.optional_text("run_id"),
+        }
+    }
+
+    fn has_window(&self) -> bool {
+        self.start.is_some() || self.end.is_some()
+    }
+
+    fn broken_rule(&self) -> Option<&'static str> {
+        let ways = [self.run_id.is_some(), self.partition_key.is_some(), self.has_window()];
+        if ways.into_iter().filter(|is_used| *is_used).count() != 1 {
+            return Some(
+                "Exactly one of run_id, partition_key, or a partition date window \
+                 (partition_date_start / partition_date_end) must be provided.",
+            );
+        }
+        let is_reversed = self.start.zip(self.end).is_some_and(|(start, end)| start.instant > end.instant);
+        is_reversed.then_some("partition_date_start must be on or before partition_date_end.")
+    }
+}
+
+/// What was changed, or would be.
+#[derive(Debug, Serialize)]
+pub(super) struct Cleared {
+    dag_runs_cleared: usize,
+    task_instances_cleared: usize,
+    dry_run: bool,
+}
+
+#[derive(FromRow)]
+struct Matching {
+    id: i32,
+    run_id: String,
+    has_partition: bool,
+}
+
+pub(super) async fn clear(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    Path(dag_id): Path<String>,
+    bytes: Bytes,
+) -> ApiResult<Json<Cleared>> {
+    user.may_write(Resource::Dag)?;
+    let mut body = Body::from_bytes(&bytes)?;
+    let path = [("dag_id", dag_id.as_str())];
+    Change { event: "clear_dag_run_partitions", method: "POST", path: &path, body: Some(body.fields()) }
+        .record(&app, &user, &params)
+        .await?;
+    let selector = Selector::read(&mut body);
+    let with_instances = body.optional_bool("clear_task_instances").unwrap_or(false);
+    let dry_run = body.optional_bool("dry_run").unwrap_or(true);
+    body.finish_with(selector.broken_rule())?;
+    let dag = app.dags.latest(&app.pool, &dag_id).await?;
+    let timetable = timetable(&dag)?;
+
+    let mut transaction = app.pool.begin().await?;
+    let matching: Vec<Matching> = sqlx::query_as(include_str!("matching_partitions.sql"))
+        .bind(&dag_id)
+        .bind(&selector.run_id)
+        .bind(&selector.partition_key)
+        .bind(selector.has_window())
+        .bind(selector.start.map(|bound| bound.localize(&timetable)))
+        .bind(selector.end.map(|bound| bound.localize(&timetable)))
+        .fetch_all(&mut *transaction)
+        .await?;
+    let partitioned: Vec<i32> = matching.iter().filter(|run| run.has_partition).map(|run| run.id).collect();
+    let mut cleared = Cleared { dag_runs_cleared: partitioned.len(), task_instances_cleared: 0, dry_run };
+    if !dry_run {
+        sqlx::query(
+            "UPDATE dag_run SET partition_key = NULL, partition_date = NULL, updated_at = now() WHERE id = ANY($1)",
+        )
+        .bind(&partitioned)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    if with_instances {
+        let runs = Runs::Several(matching.into_iter().map(|run| run.run_id).collect());
+        let selected = select(&mut *transaction, &dag_id, &runs, None, &[]).await?;
+        cleared.task_instances_cleared = selected.len();
+        if !dry_run {
+            let how = How { run_on_latest_version: false, reset_dag_runs: true };
+            clear_instances(&app, &mut transaction, &dag_id, &selected, how).await?;
+        }
+    }
+    transaction.commit().await?;
+    Ok(Json(cleared))
+}
