@@ -1,11 +1,17 @@
 //! JSON Web Tokens as Airflow issues and accepts them (`airflow/api_fastapi/auth/tokens.py`).
 
 use crate::config::{Config, ConfigError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
-use serde_json::{Map, Value};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::{fs, io};
 use uuid::Uuid;
 
 /// Audience of the tokens of the REST API and the UI when `[api_auth] jwt_audience` is unset.
@@ -22,29 +28,74 @@ pub enum TokenError {
     Invalid(String),
 }
 
-/// Why no token can be issued.
+/// Why no token can be issued or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum JwtError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// `[api_auth] jwt_algorithm` names an algorithm that does not exist or needs a key pair.
-    #[error("[api_auth] jwt_algorithm = {0} cannot sign with a shared secret; use HS256, HS384 or HS512")]
-    Algorithm(String),
+    /// `[api_auth] jwt_algorithm` does not fit the key.
+    #[error("[api_auth] jwt_algorithm = {name} does not exist or does not fit the key; use {fitting}")]
+    Algorithm {
+        /// As configured.
+        name: String,
+        /// Those that do.
+        fitting: &'static str,
+    },
+    /// A file of keys cannot be read.
+    #[error("cannot read the file of [api_auth] {option} = {path}: {source}; name a file that this user may read")]
+    File {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file of keys holds something else.
+    #[error("the file of [api_auth] {option} = {path} holds no {expected}")]
+    Format {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// Keys would have to be fetched.
+    #[error("[api_auth] trusted_jwks_url = {0}: keys are not fetched yet; name a file that holds the key set")]
+    Remote(String),
     /// The claims cannot be signed.
     #[error("cannot sign the token: {0}")]
     Sign(#[from] jsonwebtoken::errors::Error),
 }
 
-/// Signs and checks tokens with the shared secret of a deployment.
+/// Signs and checks the tokens of a deployment: with a shared secret, or with a private key and the public keys that it
+/// trusts.
 #[derive(Clone)]
 pub struct Jwt {
     signing_key: EncodingKey,
-    checking_key: DecodingKey,
     header: Header,
+    trusted: Trusted,
     validation: Validation,
     issuer: Option<String>,
     audience: String,
+}
+
+/// What signatures are checked with.
+#[derive(Clone)]
+enum Trusted {
+    Secret(DecodingKey),
+    /// Public keys, of which a token names one.
+    Keys(Vec<PublicKey>),
+}
+
+#[derive(Clone)]
+struct PublicKey {
+    id: String,
+    key: DecodingKey,
+    /// The one of the key's kind, or the one that the key set names.
+    algorithm: Algorithm,
 }
 
 impl std::fmt::Debug for Jwt {
@@ -58,19 +109,36 @@ impl std::fmt::Debug for Jwt {
 }
 
 impl Jwt {
-    /// Tokens for `audience` under the secret, issuer, algorithm, key id and leeway of section `[api_auth]`.
+    /// Tokens for `audience` under the keys, issuer, algorithm, key id and leeway of section `[api_auth]`.
     ///
-    /// `secret` stands in for an empty `[api_auth] jwt_secret`; Airflow then makes one up per process.
+    /// `secret` stands in for an empty `[api_auth] jwt_secret`; Airflow then makes one up per process. A private key goes
+    /// before the secret.
     pub fn new(config: &Config, secret: &str, audience: &str) -> Result<Self, JwtError> {
         let text = |key| config.optional("api_auth", key).map(|value| value.filter(|value| !value.is_empty()));
-        let configured = text("jwt_algorithm")?.unwrap_or("HS512");
-        let first = configured.split(',').next().unwrap_or(configured).trim();
-        let algorithm = if first == "GUESS" { Algorithm::HS512 } else { shared_secret_algorithm(first)? };
-        let issuers = config.list_of("api_auth", "jwt_issuer")?;
+        let algorithms = config.list_of("api_auth", "jwt_algorithm")?;
+        let algorithms: Vec<String> = algorithms.into_iter().filter(|name| name != "GUESS").collect();
+        let private_key = text("jwt_private_key_path")?.map(|path| PrivateKey::read(Path::new(path))).transpose()?;
+        let signing_key =
+            private_key.as_ref().map_or_else(|| EncodingKey::from_secret(secret.as_bytes()), |key| key.key.clone());
 
-        let mut header = Header::new(algorithm);
-        header.kid = Some(text("jwt_kid")?.unwrap_or("not-used").to_owned());
-        let mut validation = Validation::new(algorithm);
+        let best = private_key.as_ref().map_or(Algorithm::HS512, |key| key.algorithm);
+        let mut header = Header::new(match algorithms.first() {
+            Some(name) => fitting(name, signing_key.family())?,
+            None => best,
+        });
+        let own_id = private_key.as_ref().map_or("not-used", |key| &key.id);
+        header.kid = Some(text("jwt_kid")?.unwrap_or(own_id).to_owned());
+
+        let trusted = match (text("trusted_jwks_url")?, &private_key) {
+            (Some(url), _) => Trusted::Keys(read_key_set(url)?),
+            (None, Some(key)) => Trusted::Keys(vec![key.public()?]),
+            (None, None) => Trusted::Secret(DecodingKey::from_secret(secret.as_bytes())),
+        };
+        let issuers = config.list_of("api_auth", "jwt_issuer")?;
+        let mut validation = Validation::new(best);
+        // Which of them fits is decided by the key that a token is checked with.
+        let known = algorithms.iter().map(|name| Algorithm::from_str(name).map_err(|_| unfitting(name, None)));
+        validation.algorithms = known.collect::<Result<_, _>>()?;
         validation.leeway = u64::try_from(config.int("api_auth", "jwt_leeway")?).unwrap_or(0);
         validation.validate_nbf = true;
         validation.set_audience(&[audience]);
@@ -80,9 +148,9 @@ impl Jwt {
             validation.required_spec_claims.insert("iss".to_owned());
         }
         Ok(Self {
-            signing_key: EncodingKey::from_secret(secret.as_bytes()),
-            checking_key: DecodingKey::from_secret(secret.as_bytes()),
+            signing_key,
             header,
+            trusted,
             validation,
             issuer: issuers.into_iter().next(),
             audience: audience.to_owned(),
@@ -109,9 +177,16 @@ impl Jwt {
         Ok(jsonwebtoken::encode(&self.header, &claims, &self.signing_key)?)
     }
 
-    /// The claims of a token that this deployment signed and that is valid now.
+    /// The claims of a token that this deployment trusts and that is valid now.
     pub fn check(&self, token: &str) -> Result<Map<String, Value>, TokenError> {
-        let claims = jsonwebtoken::decode::<Map<String, Value>>(token, &self.checking_key, &self.validation)
+        let (key, algorithm) = self.key_for(token)?;
+        let mut validation = self.validation.clone();
+        // What a token says of its algorithm decides nothing: a public key must never serve as a secret.
+        validation.algorithms.retain(|configured| configured.family() == key.family());
+        if self.validation.algorithms.is_empty() {
+            validation.algorithms.push(algorithm);
+        }
+        let claims = jsonwebtoken::decode::<Map<String, Value>>(token, key, &validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => TokenError::Expired,
                 _ => TokenError::Invalid(error.to_string()),
@@ -122,13 +197,109 @@ impl Jwt {
         }
         Ok(claims)
     }
+
+    /// The key that checks a token, with the algorithm that goes with it.
+    fn key_for(&self, token: &str) -> Result<(&DecodingKey, Algorithm), TokenError> {
+        let keys = match &self.trusted {
+            Trusted::Secret(key) => return Ok((key, Algorithm::HS512)),
+            Trusted::Keys(keys) => keys,
+        };
+        let invalid = |reason: &str| TokenError::Invalid(reason.to_owned());
+        let header = jsonwebtoken::decode_header(token).map_err(|error| invalid(&error.to_string()))?;
+        let id = header.kid.ok_or_else(|| invalid("it names no key"))?;
+        let key = keys.iter().find(|key| key.id == id).ok_or_else(|| invalid("it names a key that is not trusted"))?;
+        Ok((&key.key, key.algorithm))
+    }
 }
 
-fn shared_secret_algorithm(name: &str) -> Result<Algorithm, JwtError> {
-    match Algorithm::from_str(name) {
-        Ok(algorithm @ (Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)) => Ok(algorithm),
-        _ => Err(JwtError::Algorithm(name.to_owned())),
+/// The key of `[api_auth] jwt_private_key_path`.
+struct PrivateKey {
+    key: EncodingKey,
+    algorithm: Algorithm,
+    jwk: Jwk,
+    /// The thumbprint of the public key, as Airflow takes it.
+    id: String,
+}
+
+impl PrivateKey {
+    fn read(path: &Path) -> Result<Self, JwtError> {
+        const OPTION: &str = "jwt_private_key_path";
+        let pem = read(OPTION, path)?;
+        let rsa = EncodingKey::from_rsa_pem(&pem).map(|key| (key, Algorithm::RS256));
+        let found = rsa.or_else(|_| EncodingKey::from_ed_pem(&pem).map(|key| (key, Algorithm::EdDSA)));
+        let no_key = |_| JwtError::Format {
+            option: OPTION,
+            path: path.to_owned(),
+            expected: "private key of RSA or Ed25519 in PEM",
+        };
+        let (key, algorithm) = found.map_err(no_key)?;
+        let jwk = Jwk::from_encoding_key(&key, algorithm).map_err(no_key)?;
+        let id = thumbprint(&jwk.algorithm);
+        Ok(Self { key, algorithm, jwk, id })
     }
+
+    fn public(&self) -> Result<PublicKey, JwtError> {
+        let key = DecodingKey::from_jwk(&self.jwk)?;
+        Ok(PublicKey { id: self.id.clone(), key, algorithm: self.algorithm })
+    }
+}
+
+/// SHA-256 over the fields that PyJWT writes, sorted; of RSA keys they are more than RFC 7638 asks for.
+fn thumbprint(key: &AlgorithmParameters) -> String {
+    let fields = match key {
+        AlgorithmParameters::RSA(key) => json!({"e": key.e, "key_ops": ["verify"], "kty": "RSA", "n": key.n}),
+        AlgorithmParameters::OctetKeyPair(key) => json!({"crv": "Ed25519", "kty": "OKP", "x": key.x}),
+        other => json!(other),
+    };
+    URL_SAFE_NO_PAD.encode(Sha256::digest(fields.to_string()))
+}
+
+/// The key set of `[api_auth] trusted_jwks_url`. Keys of unknown kinds are left out: tokens that name them are refused.
+fn read_key_set(url: &str) -> Result<Vec<PublicKey>, JwtError> {
+    const OPTION: &str = "trusted_jwks_url";
+    if url.starts_with("http") {
+        return Err(JwtError::Remote(url.to_owned()));
+    }
+    let path = Path::new(url);
+    let set = serde_json::from_slice::<JwkSet>(&read(OPTION, path)?);
+    let set =
+        set.map_err(|_| JwtError::Format { option: OPTION, path: path.to_owned(), expected: "JSON Web Key Set" })?;
+    let public = |jwk: Jwk| {
+        let named = jwk.common.key_algorithm.and_then(|name| Algorithm::from_str(&name.to_string()).ok());
+        let of_kind = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => Algorithm::RS256,
+            AlgorithmParameters::OctetKeyPair(_) => Algorithm::EdDSA,
+            AlgorithmParameters::EllipticCurve(_) => Algorithm::ES256,
+            // Secrets in a set of public keys, and kinds to come.
+            _ => return None,
+        };
+        Some(PublicKey {
+            key: DecodingKey::from_jwk(&jwk).ok()?,
+            id: jwk.common.key_id?,
+            algorithm: named.unwrap_or(of_kind),
+        })
+    };
+    Ok(set.keys.into_iter().filter_map(public).collect())
+}
+
+fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, JwtError> {
+    fs::read(path).map_err(|source| JwtError::File { option, path: path.to_owned(), source })
+}
+
+/// The algorithm of that name, when keys of the family can sign with it.
+fn fitting(name: &str, family: AlgorithmFamily) -> Result<Algorithm, JwtError> {
+    let algorithm = Algorithm::from_str(name).ok().filter(|algorithm| algorithm.family() == family);
+    algorithm.ok_or_else(|| unfitting(name, Some(family)))
+}
+
+fn unfitting(name: &str, family: Option<AlgorithmFamily>) -> JwtError {
+    let fitting = match family {
+        Some(AlgorithmFamily::Hmac) => "HS256, HS384 or HS512 with a secret",
+        Some(AlgorithmFamily::Rsa) => "RS256, RS384, RS512, PS256, PS384 or PS512 with an RSA key",
+        Some(AlgorithmFamily::Ed) => "EdDSA with an Ed25519 key",
+        _ => "one of HS512, RS256 and EdDSA, or leave it out",
+    };
+    JwtError::Algorithm { name: name.to_owned(), fitting }
 }
 
 #[cfg(test)]
@@ -136,19 +307,40 @@ mod tests {
     use super::*;
     use crate::config::Environment;
 
+    const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/jwt");
+
+    fn configured(options: &[(&str, &str)], secret: &str) -> Result<Jwt, JwtError> {
+        let environment = options.iter().fold(Environment::default(), |environment, (name, value)| {
+            environment.with(format!("AIRFLOW__API_AUTH__{}", name.to_uppercase()), *value)
+        });
+        Jwt::for_users(&Config::from_environment(&environment).expect("a valid configuration"), secret)
+    }
+
     fn tokens(secret: &str) -> Jwt {
-        let config = Config::from_environment(&Environment::default()).expect("defaults are valid");
-        Jwt::for_users(&config, secret).expect("defaults sign")
+        configured(&[], secret).expect("defaults sign")
+    }
+
+    fn with_key(name: &str) -> Jwt {
+        configured(&[("jwt_private_key_path", &format!("{FIXTURES}/{name}.pem"))], "unused").expect("a key")
     }
 
     fn user() -> Map<String, Value> {
         Map::from_iter([("sub".to_owned(), "admin".into()), ("role".to_owned(), "admin".into())])
     }
 
+    fn issue(jwt: &Jwt) -> String {
+        jwt.issue(user(), Utc::now(), 60).expect("signs")
+    }
+
+    fn official() -> Value {
+        let text = fs::read_to_string(format!("{FIXTURES}/tokens.json")).expect("recorded tokens");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
     #[test]
     fn accepts_what_it_issued() {
         let jwt = tokens("secret");
-        let token = jwt.issue(user(), Utc::now(), 60).expect("signs");
+        let token = issue(&jwt);
         let claims = jwt.check(&token).expect("valid");
         assert_eq!(claims["sub"], "admin");
         assert_eq!(claims["aud"], DEFAULT_AUDIENCE);
@@ -158,11 +350,84 @@ mod tests {
     }
 
     #[test]
+    fn accepts_what_official_airflow_signs_with_any_kind_of_key() {
+        let official = official();
+        let token = |name: &str| official[name]["token"].as_str().expect("a token");
+        assert_eq!(tokens(&"s".repeat(64)).check(token("secret")).expect("valid")["sub"], "admin");
+        let by_set = configured(&[("trusted_jwks_url", &format!("{FIXTURES}/jwks.json"))], "s").expect("a key set");
+        for name in ["rsa", "ed25519"] {
+            let jwt = with_key(name);
+            assert_eq!(jwt.check(token(name)).expect("valid")["role"], "admin");
+            assert_eq!(by_set.check(token(name)).expect("valid")["role"], "admin");
+            // Ours name the key as official ones do, so official components find it.
+            let header = jsonwebtoken::decode_header(issue(&jwt)).expect("has a header");
+            assert_eq!(header.kid.as_deref(), official[name]["kid"].as_str());
+            assert!(by_set.check(&issue(&jwt)).is_ok());
+        }
+        assert!(matches!(with_key("rsa").check(token("ed25519")), Err(TokenError::Invalid(_))));
+    }
+
+    #[test]
     fn refuses_old_and_foreign_tokens() {
         let jwt = tokens("secret");
-        let old = jwt.issue(user(), Utc::now() - chrono::Duration::seconds(120), 60).expect("signs");
-        assert!(matches!(jwt.check(&old), Err(TokenError::Expired)));
-        let foreign = tokens("other").issue(user(), Utc::now(), 60).expect("signs");
-        assert!(matches!(jwt.check(&foreign), Err(TokenError::Invalid(_))));
+        let old = |seconds| jwt.issue(user(), Utc::now() - chrono::Duration::seconds(seconds), 60).expect("signs");
+        assert!(matches!(jwt.check(&old(120)), Err(TokenError::Expired)));
+        // Clocks may differ a little: jwt_leeway is 10 s.
+        assert!(jwt.check(&old(65)).is_ok());
+        let strict = configured(&[("jwt_leeway", "0")], "secret").expect("signs");
+        assert!(matches!(strict.check(&old(65)), Err(TokenError::Expired)));
+        let others = [
+            tokens("other"),
+            configured(&[("jwt_audience", "another")], "secret").expect("signs"),
+            configured(&[("jwt_algorithm", "HS256")], "secret").expect("signs"),
+            with_key("rsa"),
+        ];
+        for other in &others {
+            assert!(matches!(jwt.check(&issue(other)), Err(TokenError::Invalid(_))), "{other:?}");
+        }
+        let of_issuer = configured(&[("jwt_issuer", "me,also-me")], "secret").expect("signs");
+        assert!(matches!(of_issuer.check(&issue(&jwt)), Err(TokenError::Invalid(_))));
+        assert_eq!(of_issuer.check(&issue(&of_issuer)).expect("valid")["iss"], "me");
+        let also = configured(&[("jwt_issuer", "also-me")], "secret").expect("signs");
+        assert!(of_issuer.check(&issue(&also)).is_ok());
+    }
+
+    #[test]
+    fn what_a_token_says_of_its_algorithm_decides_nothing() {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let claims = json!({"sub": "admin", "role": "admin", "aud": DEFAULT_AUDIENCE, "nbf": 0, "iat": 0, "exp": 4102444800_u32});
+        let unsigned = format!("{}.{}.", part(json!({"alg": "none", "typ": "JWT"})), part(claims.clone()));
+        assert!(matches!(tokens("secret").check(&unsigned), Err(TokenError::Invalid(_))));
+
+        // Signed with what everybody knows of the key, as if it were a secret.
+        let jwt = with_key("rsa");
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid.clone_from(&jwt.header.kid);
+        let Trusted::Keys(keys) = &jwt.trusted else { panic!("public keys") };
+        let known = fs::read(format!("{FIXTURES}/jwks.json")).expect("the key set");
+        for secret in [known, format!("{:?}", keys[0].id).into_bytes()] {
+            let forged = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&secret)).expect("signs");
+            assert!(matches!(jwt.check(&forged), Err(TokenError::Invalid(_))));
+        }
+        // A token that names no key, or one that is not trusted.
+        for id in [None, Some("other".to_owned())] {
+            let header = Header { kid: id, ..jwt.header.clone() };
+            let token = jsonwebtoken::encode(&header, &claims, &jwt.signing_key).expect("signs");
+            assert!(matches!(jwt.check(&token), Err(TokenError::Invalid(_))));
+        }
+    }
+
+    #[test]
+    fn keys_and_algorithms_that_do_not_fit_are_refused_at_the_start() {
+        let rsa = format!("{FIXTURES}/rsa.pem");
+        let set = format!("{FIXTURES}/jwks.json");
+        let refused = |options: &[(&str, &str)]| configured(options, "s").expect_err("refused").to_string();
+        assert!(refused(&[("jwt_algorithm", "RS256")]).contains("HS512 with a secret"));
+        assert!(refused(&[("jwt_private_key_path", &rsa), ("jwt_algorithm", "HS512")]).contains("RSA key"));
+        assert!(refused(&[("jwt_private_key_path", "/nowhere")]).contains("/nowhere"));
+        assert!(refused(&[("jwt_private_key_path", &set)]).contains("private key"));
+        assert!(refused(&[("trusted_jwks_url", &rsa)]).contains("JSON Web Key Set"));
+        assert!(refused(&[("trusted_jwks_url", "https://example.org/jwks.json")]).contains("not fetched"));
+        assert!(configured(&[("jwt_private_key_path", &rsa), ("jwt_algorithm", "PS512")], "s").is_ok());
     }
 }

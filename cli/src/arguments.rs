@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tradewind_webserver::Network;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -82,6 +83,18 @@ pub(crate) enum Component {
         /// Port to listen on [default: the option port of [api]].
         #[arg(short, long)]
         port: Option<u16>,
+        /// Believe the X-Forwarded-Proto of proxies.
+        #[arg(long)]
+        proxy_headers: bool,
+        /// Addresses and networks of the proxies that are believed, `*` for all.
+        #[arg(
+            long,
+            env = "FORWARDED_ALLOW_IPS",
+            value_name = "ADDRESS",
+            value_delimiter = ',',
+            default_value = "127.0.0.1,::1"
+        )]
+        forwarded_allow_ips: Vec<Network>,
     },
 }
 

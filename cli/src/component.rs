@@ -13,7 +13,7 @@ use tradewind_metadata::{Database, migrate};
 use tradewind_scheduler::{self as scheduler, Scheduler};
 use tradewind_supervisor::evaluator::{self, Evaluator};
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
-use tradewind_webserver::WebServer;
+use tradewind_webserver::{Network, WebServer};
 use tradewind_worker::{self as worker, Worker};
 
 use crate::arguments::Component;
@@ -33,7 +33,10 @@ pub(crate) async fn run(component: Component, config: Config, with_parent: bool)
         Component::Scheduler => run_scheduler(&config, shutdown).await,
         Component::DagProcessor { num_runs } => run_dag_processor(&config, num_runs, shutdown).await,
         Component::Worker { slots, queues } => run_worker(&config, slots, queues, shutdown).await,
-        Component::Webserver { host, port } => run_webserver(&config, host, port, shutdown).await,
+        Component::Webserver { host, port, proxy_headers, forwarded_allow_ips } => {
+            let proxies = if proxy_headers { forwarded_allow_ips } else { Vec::new() };
+            run_webserver(&config, host, port, proxies, shutdown).await
+        }
     }
 }
 
@@ -104,12 +107,13 @@ async fn run_webserver(
     config: &Config,
     host: Option<String>,
     port: Option<u16>,
+    proxies: Vec<Network>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let database = connect("webserver", config).await?;
-    let server = WebServer::new(&database, config, Venv::find(config)?.airflow())?;
+    let server = WebServer::new(&database, config, Venv::find(config)?.airflow())?.with_trusted_proxies(proxies);
     let listener = listen(config, host, port).await?;
-    let serving = format!(", serving http://{}", listener.local_addr()?);
+    let serving = format!(", serving {}://{}", server.scheme(), listener.local_addr()?);
     let monitor = Monitor::start("webserver", Sign::Database, config, database.pool()).await?;
     for made in server.new_passwords() {
         tracing::info!(user = made.user, "a password was made; it is in the password file of the simple auth manager");

@@ -85,6 +85,10 @@ fn kind(error: &anyhow::Error) -> Option<Kind> {
             || matches!(
                 cause.downcast_ref::<MetadataError>(),
                 Some(MetadataError::Url { .. } | MetadataError::Revision { .. })
+            )
+            || matches!(
+                cause.downcast_ref::<OptionsError>(),
+                Some(OptionsError::Jwt(_) | OptionsError::Tls(_) | OptionsError::AuthManager(_))
             );
         let missing = matches!(cause.downcast_ref::<PyHostError>(), Some(PyHostError::Missing { .. }))
             || matches!(cause.downcast_ref::<OptionsError>(), Some(OptionsError::NoUi(_)));

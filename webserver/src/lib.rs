@@ -16,9 +16,11 @@ mod ui;
 
 mod audit;
 mod body;
+mod cross_origin;
 mod dag_params;
 mod dependencies;
 mod error;
+mod proxy;
 mod python;
 mod query;
 mod serialized_dag;
@@ -27,6 +29,8 @@ mod state;
 mod states;
 mod task_log;
 mod timestamp;
+mod tls;
 
 pub use options::OptionsError;
+pub use proxy::{Network, NetworkError};
 pub use server::WebServer;

@@ -1,7 +1,12 @@
 //! What the web server needs to know, read once from the configuration.
 
+use crate::auth;
+use crate::cross_origin::CrossOrigin;
+use crate::tls::{self, TlsError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::rustls::ServerConfig;
 use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::fernet::FernetError;
 use tradewind_airflow::jwt::JwtError;
@@ -13,6 +18,10 @@ use tradewind_metadata::explanation;
 pub(crate) struct Options {
     /// The folder of the installed `airflow` package: the official UI is served from it.
     pub airflow_package: PathBuf,
+    /// From where browsers may call, when anything is said of that.
+    pub cross_origin: Option<CrossOrigin>,
+    /// Certificate and key; none: plain HTTP.
+    pub tls: Option<Arc<ServerConfig>>,
     /// The URL under which users reach the server; its path is the prefix of every route.
     pub base_url: String,
     /// Rows of a page unless the request says otherwise.
@@ -29,8 +38,6 @@ pub(crate) struct Options {
     pub session_length: Duration,
     /// How long a token of the command line lasts.
     pub cli_session_length: Duration,
-    /// Whether cookies travel over TLS only.
-    pub secure_cookies: bool,
     /// Whether the grid sorts topologically (else alphabetically by level).
     pub topological_order: bool,
     /// What limits and time-outs there are, to say why something waits.
@@ -49,6 +56,15 @@ pub enum OptionsError {
     /// Tokens cannot be signed.
     #[error(transparent)]
     Jwt(#[from] JwtError),
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Another class decides who may do what.
+    #[error(
+        "[core] auth_manager = {0} is not known to Tradewind; set it to {simple}, or serve the API by official Airflow",
+        simple = auth::SIMPLE
+    )]
+    AuthManager(String),
     /// `[core] fernet_key` is no key.
     #[error("[core] fernet_key cannot be used: {0}")]
     Fernet(#[from] FernetError),
@@ -62,15 +78,21 @@ impl Options {
     pub(crate) fn from_config(config: &Config, airflow_package: &Path) -> Result<Self, OptionsError> {
         Ok(Self {
             airflow_package: airflow_package.to_owned(),
+            cross_origin: CrossOrigin::from_config(config)?,
+            tls: tls::server_config(config)?.map(Arc::new),
             base_url: config.optional("api", "base_url")?.unwrap_or_default().to_owned(),
             fallback_page_limit: config.int("api", "fallback_page_limit")?,
             maximum_page_limit: config.int("api", "maximum_page_limit")?,
             dag_cache_size: usize::try_from(config.int("api", "dag_cache_size")?).unwrap_or_default(),
             secret_key: given_or_random(config, "api", "secret_key")?,
-            jwt_secret: given_or_random(config, "api_auth", "jwt_secret")?,
+            // A private key takes its place; then none is made up.
+            jwt_secret: if config.string("api_auth", "jwt_private_key_path").unwrap_or_default().is_empty() {
+                given_or_random(config, "api_auth", "jwt_secret")?
+            } else {
+                String::new()
+            },
             session_length: config.seconds("api_auth", "jwt_expiration_time")?,
             cli_session_length: config.seconds("api_auth", "jwt_cli_expiration_time")?,
-            secure_cookies: !config.string("api", "ssl_cert")?.is_empty(),
             topological_order: config.string("api", "grid_view_sorting_order")? == "topological",
             explanation: explanation::Options::from_config(config)?,
         })

@@ -3,15 +3,21 @@
 use crate::auth;
 use crate::error::ApiError;
 use crate::options::{Options, OptionsError};
+use crate::proxy::{self, Network};
 use crate::state::App;
+use crate::tls::TlsListener;
 use crate::{api_v2, static_ui, tradewind_v1, ui};
 use axum::Router;
 use axum::extract::Request;
+use axum::extract::connect_info::Connected;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::IncomingStream;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
@@ -28,6 +34,23 @@ const COMPRESS_ABOVE: u64 = 1024;
 pub struct WebServer {
     app: App,
     new_passwords: Vec<NewPassword>,
+    trusted_proxies: Arc<[Network]>,
+}
+
+/// The address at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
 }
 
 impl WebServer {
@@ -38,7 +61,19 @@ impl WebServer {
         static_ui::check(&options)?;
         let app = App::new(database.pool().clone(), config.clone(), options)?;
         let new_passwords = app.users.ensure_passwords()?;
-        Ok(Self { app, new_passwords })
+        Ok(Self { app, new_passwords, trusted_proxies: Arc::new([]) })
+    }
+
+    /// Believes what proxies at these addresses tell of the client's connection.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, proxies: Vec<Network>) -> Self {
+        self.trusted_proxies = proxies.into();
+        self
+    }
+
+    /// `http`, or `https` with a certificate.
+    pub fn scheme(&self) -> &'static str {
+        if self.app.options.tls.is_some() { "https" } else { "http" }
     }
 
     /// Passwords that were made just now and that nobody knows yet; to be shown once.
@@ -59,16 +94,31 @@ impl WebServer {
         let routes = if prefix.is_empty() { routes } else { routes.clone().nest(prefix, routes) };
         // Streams are sent line by line as they are made; packing would hold lines back.
         let worth_packing = SizeAbove::new(COMPRESS_ABOVE).and(NotForContentType::const_new("application/x-ndjson"));
-        routes
+        let routes = routes
             .layer(middleware::from_fn_with_state(self.app.clone(), auth::refresh_session))
-            .layer(CompressionLayer::new().compress_when(worth_packing))
+            .layer(CompressionLayer::new().compress_when(worth_packing));
+        let routes = match &self.app.options.cross_origin {
+            Some(cross_origin) => routes.layer(cross_origin.layer()),
+            None => routes,
+        };
+        let trusted = Arc::clone(&self.trusted_proxies);
+        routes
+            .layer(middleware::from_fn(move |request, next| proxy::note_scheme(Arc::clone(&trusted), request, next)))
             .layer(TraceLayer::new_for_http())
             .with_state(self.app.clone())
     }
 
     /// Serves until `shutdown`, then lets open requests end.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-        axum::serve(listener, self.router()).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        let service = self.router().into_make_service_with_connect_info::<Peer>();
+        let shutdown = shutdown.cancelled_owned();
+        match &self.app.options.tls {
+            Some(tls) => {
+                let listener = TlsListener::new(listener, Arc::clone(tls))?;
+                axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+            }
+            None => axum::serve(listener, service).with_graceful_shutdown(shutdown).await,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every handler can reach.
 
+use crate::auth::{self, AuthManager};
 use crate::options::{Options, OptionsError};
 use crate::serialized_dag::DagCache;
 use sqlx::PgPool;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub options: Options,
     /// The users.
     pub users: SimpleAuth,
+    /// Says who may do what.
+    pub auth_manager: Arc<dyn AuthManager>,
     /// Signs and checks session tokens.
     pub jwt: Jwt,
     /// Encrypts what connections and variables hold.
@@ -48,8 +51,10 @@ impl Deref for App {
 
 impl App {
     pub(crate) fn new(pool: PgPool, config: Config, options: Options) -> Result<Self, OptionsError> {
+        let users = SimpleAuth::from_config(&config)?;
         Ok(Self(Arc::new(Shared {
-            users: SimpleAuth::from_config(&config)?,
+            auth_manager: auth::manager(&config, &users)?,
+            users,
             jwt: Jwt::for_users(&config, &options.jwt_secret)?,
             fernet: Fernet::new(&config.string("core", "fernet_key")?)?,
             masker: SecretsMasker::from_config(&config)?,

@@ -74,10 +74,12 @@ impl Plan {
 
     /// What a browser on this machine opens.
     pub(crate) fn url(&self) -> String {
+        let has_certificate = self.config.optional("api", "ssl_cert").ok().flatten().is_some();
+        let scheme = if has_certificate { "https" } else { "http" };
         if self.address.ip().is_unspecified() {
-            return format!("http://localhost:{}", self.address.port());
+            return format!("{scheme}://localhost:{}", self.address.port());
         }
-        format!("http://{}", self.address)
+        format!("{scheme}://{}", self.address)
     }
 
     /// The environment of the components.

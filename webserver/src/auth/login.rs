@@ -1,9 +1,11 @@
 //! `/auth/*` of the simple auth manager, and `/api/v2/auth/*`, which leads there.
 
+use super::manager::Identity;
 use super::session;
-use super::user::User;
+use super::simple::anonymous_admin;
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::proxy::Scheme;
 use crate::query::Params;
 use crate::state::App;
 use crate::static_ui;
@@ -65,7 +67,7 @@ fn log_in(app: &App, body: &mut Body, length: Duration) -> ApiResult<Response> {
     }
     let user = app.users.authenticate(&name, &password).map_err(|error| ApiError::internal(&error))?;
     let user = user.ok_or_else(|| ApiError::unauthorized("Invalid credentials"))?;
-    token_response(app, &User { name: user.name, role: Some(user.role) }, length)
+    token_response(app, &Identity { name: user.name, role: Some(user.role) }, length)
 }
 
 async fn create_token_all_admins(State(app): State<App>) -> ApiResult<Response> {
@@ -73,12 +75,17 @@ async fn create_token_all_admins(State(app): State<App>) -> ApiResult<Response> 
     token_response(&app, &anonymous_admin(), app.options.session_length)
 }
 
-async fn login_all_admins(State(app): State<App>, params: Params, headers: HeaderMap) -> ApiResult<Response> {
+async fn login_all_admins(
+    State(app): State<App>,
+    scheme: Scheme,
+    params: Params,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
     refuse_unless_all_admins(&app)?;
     let next = params.text("next").filter(|next| is_safe_url(next, &app, &headers));
     let fallback = if app.options.base_url.is_empty() { "/".to_owned() } else { app.options.base_url.clone() };
     let token = issue(&app, &anonymous_admin(), app.options.session_length)?;
-    redirect(&next.unwrap_or(fallback), &[session::store(&app.options, &token)])
+    redirect(&next.unwrap_or(fallback), &[session::store(&app.options, scheme, &token)])
 }
 
 fn refuse_unless_all_admins(app: &App) -> ApiResult<()> {
@@ -88,18 +95,14 @@ fn refuse_unless_all_admins(app: &App) -> ApiResult<()> {
     Err(ApiError::forbidden("This method is only allowed if ``[core] simple_auth_manager_all_admins`` is True"))
 }
 
-fn anonymous_admin() -> User {
-    User { name: "Anonymous".to_owned(), role: Some("ADMIN".to_owned()) }
-}
-
 /// A token of that user.
-pub(crate) fn issue(app: &App, user: &User, length: Duration) -> ApiResult<String> {
+pub(crate) fn issue(app: &App, identity: &Identity, length: Duration) -> ApiResult<String> {
     let seconds = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
-    app.jwt.issue(user.claims(), Utc::now(), seconds).map_err(|error| ApiError::internal(&error))
+    app.jwt.issue(app.auth_manager.claims(identity), Utc::now(), seconds).map_err(|error| ApiError::internal(&error))
 }
 
-fn token_response(app: &App, user: &User, length: Duration) -> ApiResult<Response> {
-    let token = issue(app, user, length)?;
+fn token_response(app: &App, identity: &Identity, length: Duration) -> ApiResult<Response> {
+    let token = issue(app, identity, length)?;
     Ok((StatusCode::CREATED, Json(json!({"access_token": token}))).into_response())
 }
 
@@ -115,19 +118,19 @@ async fn login(State(app): State<App>, params: Params, headers: HeaderMap) -> Ap
     redirect(&location, &[])
 }
 
-async fn logout(State(app): State<App>, headers: HeaderMap) -> ApiResult<Response> {
+async fn logout(State(app): State<App>, scheme: Scheme, headers: HeaderMap) -> ApiResult<Response> {
     for token in session::tokens(&headers) {
         revoke(&app, &token).await?;
     }
     let path = app.options.cookie_path();
-    let mut cookies = vec![session::remove(&app.options, &path)];
+    let mut cookies = vec![session::remove(&app.options, scheme, &path)];
     if path != "/" {
-        cookies.push(session::remove(&app.options, "/"));
+        cookies.push(session::remove(&app.options, scheme, "/"));
     }
     redirect(&login_url(&app), &cookies)
 }
 
-/// Remembers a valid token as revoked until it expires.
+/// Remembers a valid token as revoked until it expires; those that have expired are forgotten.
 async fn revoke(app: &App, token: &str) -> ApiResult<()> {
     let Ok(claims) = app.jwt.check(token) else { return Ok(()) };
     let jti = claims.get("jti").and_then(|jti| jti.as_str());
@@ -138,13 +141,13 @@ async fn revoke(app: &App, token: &str) -> ApiResult<()> {
             .bind(expiry)
             .execute(&app.pool)
             .await?;
+        sqlx::query("DELETE FROM revoked_token WHERE exp < now()").execute(&app.pool).await?;
     }
     Ok(())
 }
 
 fn login_url(app: &App) -> String {
-    let page = if app.users.all_admins() { "token/login" } else { "login" };
-    format!("{}/auth/{page}", app.options.root_path())
+    format!("{}{}", app.options.root_path(), app.auth_manager.login_path())
 }
 
 fn redirect(location: &str, cookies: &[String]) -> ApiResult<Response> {
@@ -180,7 +183,8 @@ fn is_safe_url(url: &str, app: &App, headers: &HeaderMap) -> bool {
     };
     let root = app.options.root_path();
     let climbs = path.split(['?', '#']).next().is_some_and(|path| path.split('/').any(|part| part == ".."));
-    !climbs && (root.is_empty() || !path.starts_with('/') || path.starts_with(root))
+    let is_below = path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
+    !climbs && (root.is_empty() || !path.starts_with('/') || is_below)
 }
 
 /// Scheme and authority of an absolute URL.

@@ -1,8 +1,15 @@
-//! Who asks, and what they may do: Airflow's simple auth manager.
+//! Who asks, and what they may do.
+//!
+//! [`AuthManager`] decides; there is one, Airflow's simple auth manager. [`User`] is who a request is from: handlers take
+//! it as an argument and ask it.
 
 pub(crate) mod login;
+mod manager;
 mod session;
+mod simple;
 mod user;
 
+pub(crate) use manager::{AuthManager, Resource, manager};
 pub(crate) use session::refresh_session;
-pub(crate) use user::{Resource, User};
+pub(crate) use simple::SIMPLE;
+pub(crate) use user::User;

@@ -1,10 +1,12 @@
 //! Session tokens: bearer header or cookie.
 
-use super::user::User;
+use super::manager::Identity;
 use crate::error::{ApiError, ApiResult};
 use crate::options::Options;
+use crate::proxy::Scheme;
 use crate::state::App;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -13,21 +15,28 @@ use tradewind_airflow::jwt::TokenError;
 /// The cookie that carries the session token; the UI sets it after the log-in.
 pub(crate) const COOKIE: &str = "_token";
 
-/// The user of a request: an explicit bearer token wins over the cookie.
-pub(super) async fn user_of(headers: &HeaderMap, app: &App) -> ApiResult<User> {
-    if let Some(token) = bearer(headers) {
-        return user_of_token(&token, app).await;
+/// Whom the cookie of a request names; [`refresh_session`] has found it valid.
+#[derive(Debug, Clone)]
+struct CookieIdentity(Identity);
+
+/// Who sent a request: an explicit bearer token wins over the cookie.
+pub(super) async fn identity_of(parts: &Parts, app: &App) -> ApiResult<Identity> {
+    if let Some(token) = bearer(&parts.headers) {
+        return identity_of_token(&token, app).await;
     }
-    if app.users.all_admins() {
-        return Ok(User { name: "Anonymous".to_owned(), role: Some("ADMIN".to_owned()) });
+    if let Some(identity) = app.auth_manager.without_token() {
+        return Ok(identity);
     }
-    match cookie(headers) {
-        Some(token) if !token.is_empty() => user_of_token(&token, app).await,
+    if let Some(CookieIdentity(identity)) = parts.extensions.get() {
+        return Ok(identity.clone());
+    }
+    match cookie(&parts.headers) {
+        Some(token) if !token.is_empty() => identity_of_token(&token, app).await,
         _ => Err(ApiError::unauthorized("Not authenticated")),
     }
 }
 
-async fn user_of_token(token: &str, app: &App) -> ApiResult<User> {
+async fn identity_of_token(token: &str, app: &App) -> ApiResult<Identity> {
     let claims = app.jwt.check(token).map_err(|error| match error {
         TokenError::Expired => ApiError::unauthorized("Token Expired"),
         TokenError::Invalid(_) => ApiError::forbidden("Invalid JWT token"),
@@ -41,7 +50,7 @@ async fn user_of_token(token: &str, app: &App) -> ApiResult<User> {
             return Err(ApiError::forbidden("Invalid JWT token"));
         }
     }
-    User::from_claims(&claims).ok_or_else(|| ApiError::forbidden("Invalid JWT token"))
+    app.auth_manager.identity(&claims).ok_or_else(|| ApiError::forbidden("Invalid JWT token"))
 }
 
 /// Every token a request presents, so that a log-out revokes them all.
@@ -64,31 +73,41 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
 }
 
 /// A `Set-Cookie` value that stores a token.
-pub(super) fn store(options: &Options, token: &str) -> String {
-    format!("{COOKIE}={token}; HttpOnly; Path={}; SameSite=lax{}", options.cookie_path(), secure(options))
+pub(super) fn store(options: &Options, scheme: Scheme, token: &str) -> String {
+    let path = options.cookie_path();
+    format!("{COOKIE}={token}; HttpOnly; Path={path}; SameSite=lax{}", secure(options, scheme))
 }
 
 /// A `Set-Cookie` value that removes the token from a path.
-pub(super) fn remove(options: &Options, path: &str) -> String {
-    format!("{COOKIE}=\"\"; HttpOnly; Max-Age=0; Path={path}; SameSite=lax{}", secure(options))
+pub(super) fn remove(options: &Options, scheme: Scheme, path: &str) -> String {
+    format!("{COOKIE}=\"\"; HttpOnly; Max-Age=0; Path={path}; SameSite=lax{}", secure(options, scheme))
 }
 
-fn secure(options: &Options) -> &'static str {
-    if options.secure_cookies { "; Secure" } else { "" }
+/// A cookie that came over TLS, be it the proxy's, shall travel over TLS only.
+fn secure(options: &Options, scheme: Scheme) -> &'static str {
+    if scheme == Scheme::Https || options.tls.is_some() { "; Secure" } else { "" }
 }
 
 /// Removes a cookie that is no longer valid, or the browser would go round in circles between page and log-in.
-pub(crate) async fn refresh_session(State(app): State<App>, request: Request, next: Next) -> Response {
-    let stale = match cookie(request.headers()) {
-        Some(token) => user_of_token(&token, &app).await.is_err_and(|error| !error.status().is_server_error()),
-        None => false,
-    };
+pub(crate) async fn refresh_session(
+    State(app): State<App>,
+    scheme: Scheme,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut is_stale = false;
+    if let Some(token) = cookie(request.headers()) {
+        match identity_of_token(&token, &app).await {
+            Ok(identity) => drop(request.extensions_mut().insert(CookieIdentity(identity))),
+            Err(error) => is_stale = !error.status().is_server_error(),
+        }
+    }
     let mut response = next.run(request).await.into_response();
-    if stale {
+    if is_stale {
         let path = app.options.cookie_path();
         let paths = if path == "/" { vec![path] } else { vec![path, "/".to_owned()] };
         for path in paths {
-            if let Ok(value) = HeaderValue::from_str(&remove(&app.options, &path)) {
+            if let Ok(value) = HeaderValue::from_str(&remove(&app.options, scheme, &path)) {
                 response.headers_mut().append(header::SET_COOKIE, value);
             }
         }

@@ -3,6 +3,7 @@
 //!
 //! `tests/recorder/record.py` makes the database, the logs and the answers.
 
+mod auth;
 mod changes;
 mod connections;
 mod partitions;

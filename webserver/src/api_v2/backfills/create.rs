@@ -54,7 +54,7 @@ pub(super) async fn create(
     user.may_write(Resource::Dag)?;
     let mut wanted = Wanted::read(&mut body)?;
     let dag = wanted.check(&app).await?;
-    wanted.backfill.triggering_user_name = Some(user.name);
+    wanted.backfill.triggering_user_name = Some(user.name.clone());
     let id = backfill::create(&app.pool, &app.scheduled_dags, &dag, &wanted.backfill, Utc::now()).await;
     find(&app, id.map_err(refusal)?).await.map(Json)
 }

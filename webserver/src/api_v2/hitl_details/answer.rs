@@ -54,7 +54,7 @@ pub(super) async fn answer(
     let question = hitl::hold(&mut transaction, instance).await.map_err(internal)?;
     let question = question.ok_or_else(|| without_question(instance))?;
     check(&app, &user, instance, &question, &answer)?;
-    let person = HitlUser { id: user.name.clone(), name: user.name };
+    let person = HitlUser { id: user.name.clone(), name: user.name.clone() };
     let answered =
         hitl::respond(&mut transaction, instance, &person, &answer.chosen_options, &answer.params_input).await;
     let answered = answered.map_err(internal)?;
@@ -94,8 +94,8 @@ fn check(app: &App, user: &User, instance: Uuid, question: &HitlDetail, answer: 
         )));
     }
     let assigned = question.assigned_users();
-    let may_answer = assigned.is_empty() || app.users.all_admins() || assigned.iter().any(|one| one.id == user.name);
-    if !may_answer {
+    let asked: BTreeSet<&str> = assigned.iter().map(|one| one.id.as_str()).collect();
+    if !app.auth_manager.may_answer(user, &asked) {
         let name = &user.name;
         return Err(ApiError::forbidden(format!("User={name} (id={name}) is not a respondent for the task.")));
     }
