@@ -1,4 +1,4 @@
-//! What is asked of Python about timetables and weight rules of plugins, and what it answers.
+//! What is asked of Python about plugins and what else only it knows, and what it answers.
 //!
 //! The other side is `pyhost/src/evaluator.py`, which calls official Airflow. A question travels as one frame to a child,
 //! `[number, question]`; the answer comes back as `[number, {"answer": …}]` or `[number, {"error": …}]`. Who has no
@@ -27,6 +27,10 @@ pub enum Question {
     RunsBetween(RunsBetween),
     /// Priority weights of task instances.
     PriorityWeights(PriorityWeights),
+    /// Which plugins and connection types there are.
+    Environment(Environment),
+    /// Whether a connection works.
+    ConnectionTest(ConnectionTest),
 }
 
 /// One kind of question, with its kind of answer.
@@ -54,6 +58,8 @@ ask!(CreateRun => CreateRunAnswer);
 ask!(ManualRun => ManualRunAnswer);
 ask!(RunsBetween => RunsBetweenAnswer);
 ask!(PriorityWeights => PriorityWeightsAnswer);
+ask!(Environment => EnvironmentAnswer);
+ask!(ConnectionTest => ConnectionTestAnswer);
 
 /// An error in a plugin, as Python tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -303,6 +309,69 @@ pub struct Weight {
     pub weight: Option<i64>,
     /// Why the strategy failed.
     pub error: Option<PythonError>,
+}
+
+/// See [`Question::Environment`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {}
+
+/// What is installed, in the form of Airflow's APIs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentAnswer {
+    /// `PluginResponse` of every plugin, by name.
+    pub plugins: Value,
+    /// `PluginImportErrorResponse` of every file that cannot be loaded.
+    pub plugin_import_errors: Value,
+    /// `ConnectionHookMetaData` of every connection type.
+    pub connection_types: Value,
+}
+
+/// See [`Question::ConnectionTest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionTest {
+    /// The connection as JSON, encrypted with the deployment's Fernet key, for the way through the database.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sealed: String,
+    /// The connection; left out by who asks, filled in by who has it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<TestedConnection>,
+    /// How many seconds the test may take.
+    pub timeout: u64,
+}
+
+/// What is tested: the fields of a connection in the clear.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestedConnection {
+    /// The kind of outside system.
+    pub conn_type: String,
+    /// Host name.
+    pub host: Option<String>,
+    /// User name.
+    pub login: Option<String>,
+    /// Password.
+    pub password: Option<String>,
+    /// Schema, database or path.
+    pub schema: Option<String>,
+    /// Port.
+    pub port: Option<i32>,
+    /// More settings, as JSON text.
+    pub extra: Option<String>,
+}
+
+impl fmt::Debug for TestedConnection {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestedConnection").field("conn_type", &self.conn_type).finish_non_exhaustive()
+    }
+}
+
+/// What the hook says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionTestAnswer {
+    /// Whether it works.
+    pub status: bool,
+    /// How, or why not.
+    pub message: String,
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@
 pub mod archive;
 pub mod asset_condition;
 pub mod bundle;
+pub mod connection_test;
 mod custom_timetable;
 pub mod discovery;
+mod environment;
 mod file_parse;
 pub mod ignore;
 mod log_file;

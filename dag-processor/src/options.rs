@@ -9,7 +9,9 @@ use tradewind_airflow::fernet::Fernet;
 use tradewind_metadata::parse_result::WriteOptions;
 
 use crate::bundle::{self, DagBundle};
+use crate::connection_test;
 use crate::discovery::DiscoveryRules;
+use crate::environment::Places;
 use crate::ignore::IgnoreSyntax;
 use crate::parsed_dag::DagDefaults;
 use crate::queue::{Pace, SortMode};
@@ -39,6 +41,10 @@ pub struct Options {
     pub heartbeat_interval: Duration,
     /// `[logging] dag_processor_child_process_log_directory`.
     pub log_directory: PathBuf,
+    /// How enqueued tests of connections are run; none: they are not.
+    pub connection_tests: Option<connection_test::Options>,
+    /// Where packages and plugins lie.
+    pub places: Places,
     /// What holds for a Dag that does not say otherwise.
     pub defaults: DagDefaults,
     /// How rows are written.
@@ -74,6 +80,11 @@ impl Options {
             max_callbacks: config.int("dag_processor", "max_callbacks_per_loop")?,
             heartbeat_interval: config.seconds("scheduler", "job_heartbeat_sec")?.max(Duration::from_secs(1)),
             log_directory: PathBuf::from(config.string("logging", "dag_processor_child_process_log_directory")?),
+            connection_tests: connection_test::Options::from_config(config)?,
+            places: Places {
+                plugins: PathBuf::from(config.string("core", "plugins_folder")?),
+                packages: airflow.and_then(Path::parent).map(Path::to_owned),
+            },
             defaults: DagDefaults::from_config(config)?,
             write: write_options(config)?,
         })

@@ -20,6 +20,8 @@ use tradewind_supervisor::pyhost::PyHost;
 use tradewind_supervisor::requests::{Answers, SetUpError};
 
 use crate::bundle::DagBundle;
+use crate::connection_test;
+use crate::environment;
 use crate::file_parse::{End, FileParser, Finished, Job};
 use crate::metric;
 use crate::options::Options;
@@ -97,8 +99,16 @@ impl DagProcessor {
         self.sync_bundles().await?;
         let host = host_name();
         let job = ComponentJob::start(self.database.pool(), JobType::DagProcessor, &host, &user_name()).await?;
-        let questions = service::serve(self.database.clone(), self.parser.evaluator.clone(), shutdown.clone());
+        let fernet = Arc::clone(&self.options.write.fernet);
+        let tests = self.options.connection_tests.map(|options| {
+            let evaluator = self.parser.evaluator.clone();
+            tokio::spawn(connection_test::serve(self.database.clone(), evaluator, Arc::clone(&fernet), options))
+        });
+        let questions = service::serve(self.database.clone(), self.parser.evaluator.clone(), fernet, shutdown.clone());
         let questions = tokio::spawn(questions);
+        let places = self.options.places.clone();
+        let evaluator = self.parser.evaluator.clone();
+        let published = tokio::spawn(environment::publish(self.database.clone(), evaluator, places));
         let mut work = Work::new(self.clone(), host);
         let mut tick = interval(LOOK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,6 +121,8 @@ impl DagProcessor {
             work.start_parses(Instant::now());
         }
         work.stop().await;
+        published.abort();
+        tests.inspect(tokio::task::JoinHandle::abort);
         questions.await.ok();
         let mut connection = self.database.pool().acquire().await.map_err(MetadataError::from)?;
         job.end(&mut connection).await?;

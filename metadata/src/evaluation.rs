@@ -10,6 +10,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{FromRow, query, query_scalar};
 use tokio::time::{Instant, sleep};
 use tradewind_airflow::evaluation::{Ask, PythonError, Question, Reply};
+use tradewind_airflow::fernet::Fernet;
 use uuid::Uuid;
 
 use crate::{MetadataError, dag_document, notify};
@@ -127,15 +128,18 @@ struct Row {
 }
 
 /// Takes questions that have waited for `age`, each for one process only, and forgets those that nobody waits for.
-pub async fn claim(pool: &PgPool, age: Duration) -> Result<Vec<Asked>, MetadataError> {
+///
+/// Without `fernet` tests of connections are left to others.
+pub async fn claim(pool: &PgPool, fernet: Option<&Fernet>, age: Duration) -> Result<Vec<Asked>, MetadataError> {
     let rows: Vec<Row> = sqlx::query_as(include_str!("../queries/evaluation/claim.sql"))
         .bind(age.as_secs_f64())
         .bind(BATCH)
+        .bind(fernet.is_some())
         .fetch_all(pool)
         .await?;
     let mut asked = Vec::with_capacity(rows.len());
     for Row { id, dag_id, question } in rows {
-        match complete(pool, question).await {
+        match complete(pool, fernet, question).await {
             Ok(question) => asked.push(Asked { id, dag_id, question }),
             Err(error) => answer(pool, id, &Reply::Error(PythonError::new(error.to_string()))).await?,
         }
@@ -144,7 +148,11 @@ pub async fn claim(pool: &PgPool, age: Duration) -> Result<Vec<Asked>, MetadataE
 }
 
 /// Adds what who asks has left out.
-async fn complete(pool: &PgPool, question: serde_json::Value) -> Result<Question, MetadataError> {
+async fn complete(
+    pool: &PgPool,
+    fernet: Option<&Fernet>,
+    question: serde_json::Value,
+) -> Result<Question, MetadataError> {
     let mut question: Question = serde_json::from_value(question)
         .map_err(|error| MetadataError::Corrupt(format!("tradewind.evaluation.question: {error}")))?;
     if let Question::PriorityWeights(wanted) = &mut question {
@@ -153,6 +161,12 @@ async fn complete(pool: &PgPool, question: serde_json::Value) -> Result<Question
         let version = wanted.dag_version_id;
         let missing = || MetadataError::NotFound(format!("version {version} of a Dag is not in the database"));
         wanted.dag = document.ok_or_else(missing)?.as_value().clone();
+    }
+    if let (Question::ConnectionTest(test), Some(fernet)) = (&mut question, fernet) {
+        let sealed = std::mem::take(&mut test.sealed);
+        let unreadable = || MetadataError::Corrupt("the connection to test was encrypted with another key".to_owned());
+        let opened = fernet.decrypt(&sealed).map_err(|_| unreadable())?;
+        test.connection = Some(serde_json::from_str(&opened).map_err(|_| unreadable())?);
     }
     Ok(question)
 }

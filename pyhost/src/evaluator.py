@@ -263,10 +263,63 @@ def _weight(dag, asked):
         return {"weight": None, "error": _describe(error)}
 
 
+# -- what is installed ---------------------------------------------------------------------------------------------------
+
+
+def _environment(question):
+    """What the API server finds out for itself (`routes/public/plugins.py`, `routes/ui/connections.py`)."""
+    from airflow import plugins_manager
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    errors = plugins_manager.get_import_errors()
+    return {
+        "plugins": _plugins(),
+        "plugin_import_errors": [{"source": source, "error": error} for source, error in errors.items()],
+        "connection_types": [form.model_dump(mode="json", by_alias=True) for form in HookMetaService.hook_meta_data()],
+    }
+
+
+def _plugins():
+    from airflow import plugins_manager
+    from airflow.api_fastapi.core_api.datamodels.plugins import PluginResponse
+    from pydantic import ValidationError
+
+    plugins = []
+    for plugin in sorted(plugins_manager.get_plugin_info(), key=lambda plugin: plugin["name"]):
+        try:
+            plugins.append(PluginResponse.model_validate(plugin).model_dump(mode="json", by_alias=True))
+        except ValidationError as error:
+            # As in Airflow: one that makes no sense is not shown.
+            print(f"plugin {plugin.get('name')} is not shown: {error}")
+    return plugins
+
+
+# -- connections ---------------------------------------------------------------------------------------------------------
+
+
+def _connection_test(question):
+    """Have the hook of a connection try it (`test_connection` in `routes/public/connections.py`).
+
+    Hooks look for the connection by its id, so it is in the environment under an id of its own. This process answers
+    nothing after that.
+    """
+    import secrets
+
+    from airflow.models.connection import Connection
+    from airflow.secrets.environment_variables import CONN_ENV_PREFIX
+
+    connection = Connection(conn_id=f"test_{secrets.token_hex(8)}", **question["connection"])
+    os.environ[CONN_ENV_PREFIX + connection.conn_id.upper()] = connection.get_uri()
+    status, message = connection.test_connection()
+    return {"status": bool(status), "message": str(message)}
+
+
 ANSWERS = {
     "schedule": _schedule,
     "create_run": _create_run,
     "manual_run": _manual_run,
     "runs_between": _runs_between,
     "priority_weights": _priority_weights,
+    "environment": _environment,
+    "connection_test": _connection_test,
 }

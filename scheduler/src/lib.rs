@@ -227,7 +227,7 @@ impl Scheduler {
             news.remind();
         }
         if sweep && let Some(evaluator) = &self.evaluator {
-            service::answer_waiting(&self.database, evaluator, QUESTION_AGE).await?;
+            service::answer_waiting(&self.database, evaluator, None, QUESTION_AGE).await?;
         }
         self.look_at_dags().await?;
         self.agenda.assets.append(&mut self.held_elsewhere);

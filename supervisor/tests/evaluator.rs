@@ -1,6 +1,7 @@
 //! Plugins in children of a real pyhost: good ones, and ones that hang, raise, exit or print too much.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -8,13 +9,18 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tradewind_airflow::config::{Config, Environment};
 use tradewind_airflow::evaluation::{
-    CreateRun, ManualRun, PriorityWeights, Restriction, Run, RunsBetween, Schedule, Weighed,
+    ConnectionTest, ConnectionTestAnswer, CreateRun, Environment as Installed, ManualRun, PriorityWeights, Restriction,
+    Run, RunsBetween, Schedule, TestedConnection, Weighed,
 };
+use tradewind_airflow::fernet::Fernet;
 use tradewind_metadata::evaluation::{self as questions, AskError};
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_supervisor::evaluator::{EvaluationError, Evaluator, Options, service};
 use tradewind_supervisor::pyhost::{self, PyHost};
 use uuid::Uuid;
+
+const FERNET_KEY: &str = "cFuF9mKqkzGm2JPQTlzrC9LvvS4oGvRAIpZ2R0oBbJ0=";
+const OTHER_KEY: &str = "aFuF9mKqkzGm2JPQTlzrC9LvvS4oGvRAIpZ2R0oBbJ0=";
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -325,6 +331,74 @@ async fn an_interpreter_of_its_own_is_there_only_while_it_is_needed() {
     assert_ne!(evaluator.idle_children(), [first]);
 }
 
+fn connection(conn_type: &str, extra: Option<Value>) -> TestedConnection {
+    TestedConnection {
+        conn_type: conn_type.to_owned(),
+        host: None,
+        login: None,
+        password: None,
+        schema: None,
+        port: None,
+        extra: extra.map(|extra| extra.to_string()),
+    }
+}
+
+#[tokio::test]
+async fn connections_are_tested_by_their_hooks() {
+    let fixture = Fixture::new();
+    let evaluator = fixture.evaluator(PATIENCE).await;
+    let ask = async |connection, timeout| {
+        evaluator.ask("c", ConnectionTest { sealed: String::new(), connection: Some(connection), timeout }).await
+    };
+    let works = ask(connection("fs", Some(json!({"path": "/etc"}))), 60).await.expect("an answer");
+    assert_eq!(works, ConnectionTestAnswer { status: true, message: "Path /etc is existing.".to_owned() });
+    assert!(evaluator.idle_children().is_empty(), "a child that knows secrets answers nothing else");
+    let missing = ask(connection("fs", Some(json!({"path": "/no/such"}))), 60).await.expect("an answer");
+    assert_eq!((missing.status, &*missing.message), (false, "Path /no/such does not exist."));
+    let unknown = ask(connection("no_such_type", None), 60).await.expect("an answer");
+    assert!(!unknown.status && unknown.message.contains("no_such_type"), "{unknown:?}");
+    // A test that hangs is ended; the next one is not held back.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port that accepts and says nothing");
+    let port = i32::from(listener.local_addr().expect("an address").port());
+    let silent = TestedConnection {
+        host: Some("127.0.0.1".to_owned()),
+        port: Some(port),
+        login: Some("u".to_owned()),
+        ..connection("postgres", None)
+    };
+    let late = ask(silent, 4).await;
+    assert!(matches!(late, Err(EvaluationError::ConnectionTestTimedOut(4))), "{late:?}");
+    assert!(ask(connection("fs", Some(json!({"path": "/etc"}))), 60).await.is_ok_and(|answer| answer.status));
+}
+
+#[tokio::test]
+async fn plugins_and_forms_of_connections_are_listed() {
+    let fixture = Fixture::new();
+    let plugins = fixture.folder.path().join("plugins");
+    std::fs::write(plugins.join("broken.py"), "import nothing_there").expect("written");
+    let shown = "from airflow.plugins_manager import AirflowPlugin\n\n\nclass Shown(AirflowPlugin):\n    name = 'a'\n    \
+                 external_views = [{'name': 'Docs', 'href': 'https://example.org', 'more': 1}]\n";
+    std::fs::write(plugins.join("shown.py"), shown).expect("written");
+    let invalid = shown.replace("'href'", "'no_href'").replace("'a'", "'b'").replace("Shown", "Invalid");
+    std::fs::write(plugins.join("invalid.py"), invalid).expect("written");
+    let evaluator = fixture.evaluator(PATIENCE).await;
+    let listed = evaluator.ask("e", Installed {}).await.expect("an answer");
+    let names: Vec<&Value> = listed.plugins.as_array().expect("a list").iter().map(|plugin| &plugin["name"]).collect();
+    assert!(names.starts_with(&[&json!("a")]) && names.contains(&&json!("test_plugin")), "{names:?}");
+    assert!(!names.contains(&&json!("b")), "one that makes no sense is left out");
+    let view = json!({
+        "name": "Docs", "icon": null, "icon_dark_mode": null, "url_route": null, "category": null, "nav_top_level": false,
+        "href": "https://example.org", "destination": "nav", "more": 1,
+    });
+    assert_eq!(listed.plugins[0]["external_views"], json!([view]));
+    let errors = listed.plugin_import_errors.as_array().expect("a list");
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0]["source"].as_str().is_some_and(|source| source.ends_with("broken.py")), "{errors:?}");
+    let forms = listed.connection_types.as_array().expect("a list");
+    let postgres = forms.iter().find(|form| form["connection_type"] == "postgres").expect("the form of Postgres");
+    assert_eq!(postgres["standard_fields"]["url_schema"]["title"], "Database");
+}
+
 #[tokio::test]
 async fn questions_in_the_database_are_answered() {
     let fixture = Fixture::new();
@@ -334,7 +408,9 @@ async fn questions_in_the_database_are_answered() {
 
     let evaluator = fixture.evaluator(PATIENCE).await;
     let shutdown = tokio_util::sync::CancellationToken::new();
-    let serving = tokio::spawn(service::serve(database.database().clone(), evaluator, shutdown.clone()));
+    let fernet = Arc::new(Fernet::new(FERNET_KEY).expect("a key"));
+    let serving = service::serve(database.database().clone(), evaluator, Arc::clone(&fernet), shutdown.clone());
+    let serving = tokio::spawn(serving);
     let answer = questions::ask(database.pool(), "d", schedule("good"), PATIENCE).await.expect("an answer");
     assert_eq!(answer.summary, "6h, good");
     let unknown = Schedule { timetable: json!({"__type": "no.Such", "__var": {}}), ..schedule("") };
@@ -343,6 +419,17 @@ async fn questions_in_the_database_are_answered() {
     let missing = PriorityWeights { dag_version_id: Uuid::nil(), dag: Value::Null, task_instances: Vec::new() };
     let refused = questions::ask(database.pool(), "d", missing, PATIENCE).await;
     assert!(matches!(&refused, Err(AskError::Python(error)) if error.message.contains("is not in the database")));
+    // A connection goes through the database encrypted.
+    let seal = |fernet: &Fernet, path: &str| {
+        let connection = json!(connection("fs", Some(json!({"path": path}))));
+        ConnectionTest { sealed: fernet.encrypt(&connection.to_string()), connection: None, timeout: 60 }
+    };
+    let test = seal(&fernet, "/etc");
+    let works = questions::ask(database.pool(), "d", test, PATIENCE).await.expect("an answer");
+    assert_eq!(works, ConnectionTestAnswer { status: true, message: "Path /etc is existing.".to_owned() });
+    let foreign = seal(&Fernet::new(OTHER_KEY).expect("a key"), "/etc");
+    let refused = questions::ask(database.pool(), "d", foreign, PATIENCE).await;
+    assert!(matches!(&refused, Err(AskError::Python(error)) if error.message.contains("another key")), "{refused:?}");
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM tradewind.evaluation")
         .fetch_one(database.pool())
         .await

@@ -31,6 +31,16 @@ impl Rest {
         self.call(Method::GET, &format!("/api/v2/{path}"), None).await
     }
 
+    /// Asks for something to be done.
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        self.call(Method::POST, &format!("/api/v2/{path}"), Some(body)).await
+    }
+
+    /// Reads a resource of the UI's API.
+    pub async fn get_ui(&self, path: &str) -> Value {
+        self.call(Method::GET, &format!("/ui/{path}"), None).await
+    }
+
     /// Reads a resource of Tradewind's own API.
     pub async fn get_own(&self, path: &str) -> Value {
         self.call(Method::GET, &format!("/tradewind/v1/{path}"), None).await

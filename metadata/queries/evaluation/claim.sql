@@ -1,4 +1,4 @@
--- $1 seconds that a question must have waited, $2 how many are taken. A question that is older than any patience was left by
+-- $1 seconds that a question must have waited, $2 how many are taken, $3 whether tests of connections are. A question that is older than any patience was left by
 -- a process that died.
 WITH forgotten AS (
     DELETE FROM tradewind.evaluation WHERE asked_at < now() - interval '10 minutes'
@@ -10,6 +10,7 @@ taken AS (
     WHERE claimed_at IS NULL
         AND asked_at <= now() - make_interval(secs => $1)
         AND asked_at >= now() - interval '10 minutes'
+        AND ($3 OR question ->> 'type' <> 'connection_test')
     ORDER BY asked_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED

@@ -1,4 +1,4 @@
-//! Asks timetables and weight rules of plugins, in children that load the official packages and the plugins.
+//! Asks timetables and weight rules of plugins, and what else only Python knows, in children that load the official packages and the plugins.
 //!
 //! A child is forked when the first question comes, kept for the next ones, and ended when none came for a while. One that
 //! takes too long, crashes or speaks nonsense is killed, and its Dag is not asked about again for a while: a plugin costs
@@ -67,6 +67,9 @@ pub enum EvaluationError {
     /// It took too long.
     #[error("the plugin did not answer within {0:?} ([tradewind] evaluation_timeout) and was stopped")]
     TimedOut(Duration),
+    /// A test of a connection took too long.
+    #[error("Connection test timed out after {0}s")]
+    ConnectionTestTimedOut(u64),
     /// Its process ended.
     #[error("the process that evaluated the plugin ended with {0}")]
     Died(crate::child::ExitStatus),
@@ -175,7 +178,8 @@ impl Evaluator {
             Err(error) => {
                 counter!("tradewind.evaluation.failures", "dag_id" => dag_id.to_owned()).increment(1);
                 tracing::error!(dag_id, %error, "a plugin could not be evaluated");
-                if error.cost_a_process() {
+                // Another test may well work: what is tested differs.
+                if error.cost_a_process() && !matches!(question, Question::ConnectionTest(_)) {
                     self.rest(dag_id, error.to_string());
                 }
             }
@@ -210,11 +214,19 @@ impl Shared {
             Some(conversation) => conversation,
             None => Conversation::new(self.host().await?.spawn(ChildKind::Evaluator).await?),
         };
-        let reply = match timeout(self.options.timeout, conversation.reply(&json!(question))).await {
-            Ok(reply) => reply,
-            Err(_) => Err(EvaluationError::TimedOut(self.options.timeout)),
+        let reply = match question {
+            Question::ConnectionTest(test) => {
+                let patience = Duration::from_secs(test.timeout);
+                let reply = timeout(patience, conversation.reply(&json!(question))).await;
+                reply.unwrap_or(Err(EvaluationError::ConnectionTestTimedOut(test.timeout)))
+            }
+            _ => {
+                let reply = timeout(self.options.timeout, conversation.reply(&json!(question))).await;
+                reply.unwrap_or(Err(EvaluationError::TimedOut(self.options.timeout)))
+            }
         };
-        if reply.is_ok() {
+        // Where a connection was tested its secrets are left, and what a hook has begun.
+        if reply.is_ok() && !matches!(question, Question::ConnectionTest(_)) {
             self.keep(conversation);
         } else {
             conversation.process().terminate(Signal::SIGKILL, KILL_PATIENCE).await;

@@ -1,10 +1,12 @@
 //! Answers questions that processes without Python left in the database (`tradewind_metadata::evaluation`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgPool;
 use tokio_util::sync::CancellationToken;
 use tradewind_airflow::evaluation::Reply;
+use tradewind_airflow::fernet::Fernet;
 use tradewind_metadata::evaluation::{self, Asked};
 use tradewind_metadata::{Database, MetadataError, Result, notify};
 
@@ -13,8 +15,8 @@ use super::Evaluator;
 /// How long to wait before listening again when the database is away.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Answers at once whatever is asked, until the shutdown.
-pub async fn serve(database: Database, evaluator: Evaluator, shutdown: CancellationToken) {
+/// Answers at once whatever is asked, until the shutdown. `fernet` opens the connections that are to be tested.
+pub async fn serve(database: Database, evaluator: Evaluator, fernet: Arc<Fernet>, shutdown: CancellationToken) {
     let mut listener = None;
     loop {
         let waiting = async {
@@ -23,7 +25,7 @@ pub async fn serve(database: Database, evaluator: Evaluator, shutdown: Cancellat
                 none => none.insert(notify::listen(database.pool(), &[notify::EVALUATION]).await?),
             };
             // Before the first notification, and after a lost connection, something may have been asked already.
-            answer_waiting(&database, &evaluator, Duration::ZERO).await?;
+            answer_waiting(&database, &evaluator, Some(&fernet), Duration::ZERO).await?;
             listener.try_recv().await?;
             Ok::<_, MetadataError>(())
         };
@@ -39,13 +41,19 @@ pub async fn serve(database: Database, evaluator: Evaluator, shutdown: Cancellat
     }
 }
 
-/// Answers what has been asked `age` ago and was taken by nobody. Returns before the answers are there.
+/// Answers what has been asked `age` ago and was taken by nobody; tests of connections with their key only. Returns before
+/// the answers are there.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub async fn answer_waiting(database: &Database, evaluator: &Evaluator, age: Duration) -> Result<()> {
+pub async fn answer_waiting(
+    database: &Database,
+    evaluator: &Evaluator,
+    fernet: Option<&Fernet>,
+    age: Duration,
+) -> Result<()> {
     loop {
-        let asked = evaluation::claim(database.pool(), age).await?;
+        let asked = evaluation::claim(database.pool(), fernet, age).await?;
         if asked.is_empty() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! `/plugins` and `/providers`: what the Python environment has installed.
 
 use crate::auth::{Resource, User};
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
 use crate::state::App;
 use axum::extract::State;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
 use tokio::fs;
+use tradewind_metadata::python_environment;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -20,17 +21,26 @@ pub(super) fn routes() -> Router<App> {
         .route("/providers", get(providers))
 }
 
-/// Plugins are Python code that no process of ours loads for the web server: there are none to show.
+/// Plugins are Python code: a Dag processor loads them and publishes what they are.
 async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Value>> {
     user.may_read(Resource::View)?;
-    params.page(&app);
+    let page = params.page(&app);
     params.check()?;
-    Ok(Json(json!({"plugins": [], "total_entries": 0})))
+    let published = published(&app).await?;
+    let plugins = published.plugins.as_array().cloned().unwrap_or_default();
+    Ok(Json(json!({"total_entries": plugins.len(), "plugins": page.of(plugins)})))
 }
 
-async fn import_errors(user: User) -> ApiResult<Json<Value>> {
+async fn import_errors(State(app): State<App>, user: User) -> ApiResult<Json<Value>> {
     user.may_read(Resource::View)?;
-    Ok(Json(json!({"import_errors": [], "total_entries": 0})))
+    let errors = published(&app).await?.plugin_import_errors;
+    let errors = errors.as_array().cloned().unwrap_or_default();
+    Ok(Json(json!({"total_entries": errors.len(), "import_errors": errors})))
+}
+
+async fn published(app: &App) -> ApiResult<python_environment::Plugins> {
+    let published = python_environment::plugins(&app.pool).await.map_err(|error| ApiError::internal(&error))?;
+    Ok(published.unwrap_or_default())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,7 +56,7 @@ async fn providers(State(app): State<App>, user: User, mut params: Params) -> Ap
     user.may_read(Resource::View)?;
     let page = params.page(&app);
     params.check()?;
-    let mut found = installed(&app).await.map_err(|error| crate::error::ApiError::internal(&error))?;
+    let mut found = installed(&app).await.map_err(|error| ApiError::internal(&error))?;
     found.sort();
     Ok(Json(json!({"total_entries": found.len(), "providers": page.of(found)})))
 }

@@ -1,19 +1,22 @@
 //! `/ui/connections/hook_meta`: what the form of a connection asks for, by connection type.
 
 use crate::auth::{Resource, User};
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::state::App;
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tradewind_metadata::python_environment;
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/connections/hook_meta", get(hook_meta))
 }
 
-/// Only the Python packages of the providers know their forms, and no process publishes them yet: none is told, and
-/// the form then shows the standard fields for any type.
-async fn hook_meta(user: User) -> ApiResult<Json<Vec<Value>>> {
+/// The Python packages of the providers know their forms; a Dag processor publishes them. Until it has, the form shows the
+/// standard fields for any type.
+async fn hook_meta(State(app): State<App>, user: User) -> ApiResult<Json<Value>> {
     user.may_read(Resource::Connection)?;
-    Ok(Json(Vec::new()))
+    let forms = python_environment::connection_types(&app.pool).await.map_err(|error| ApiError::internal(&error))?;
+    Ok(Json(forms.unwrap_or_else(|| json!([]))))
 }

@@ -16,8 +16,6 @@ use tradewind_airflow::config::{Config, Environment};
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_webserver::WebServer;
 
-const FERNET_KEY: &str = "cFuF9mKqkzGm2JPQTlzrC9LvvS4oGvRAIpZ2R0oBbJ0=";
-
 /// The web server on a database of its own.
 pub(crate) struct Server {
     pub(crate) router: Router,
@@ -73,7 +71,7 @@ async fn configured(further: &[&str], options: &[(&str, &str)]) -> (WebServer, T
     let environment = Environment::default()
         .with("AIRFLOW_HOME", home.path().to_string_lossy())
         .with("AIRFLOW__LOGGING__BASE_LOG_FOLDER", tests_folder().join("fixtures/logs").to_string_lossy())
-        .with("AIRFLOW__CORE__FERNET_KEY", FERNET_KEY)
+        .with("AIRFLOW__CORE__FERNET_KEY", Server::FERNET_KEY)
         .with("AIRFLOW__API__SECRET_KEY", Server::SECRET)
         .with("AIRFLOW__API_AUTH__JWT_SECRET", Server::SECRET);
     let environment = options.iter().fold(environment, |environment, (name, value)| environment.with(*name, *value));
@@ -83,6 +81,9 @@ async fn configured(further: &[&str], options: &[(&str, &str)]) -> (WebServer, T
 }
 
 impl Server {
+    /// Encrypts what it stores.
+    pub(crate) const FERNET_KEY: &str = "cFuF9mKqkzGm2JPQTlzrC9LvvS4oGvRAIpZ2R0oBbJ0=";
+
     /// Signs its tokens.
     pub(crate) const SECRET: &str = "not-a-secret-not-a-secret-not-a-secret-not-a-secret-not-a-secret-";
 

@@ -153,10 +153,13 @@ async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResu
 }
 
 async fn find(executor: impl PgExecutor<'_>, id: &str) -> ApiResult<Stored> {
+    find_stored(executor, id).await?.ok_or_else(|| not_found(id))
+}
+
+async fn find_stored(executor: impl PgExecutor<'_>, id: &str) -> ApiResult<Option<Stored>> {
     let mut query: QueryBuilder<Postgres> =
         QueryBuilder::new(format!("SELECT {COLUMNS} FROM connection c WHERE c.conn_id = "));
-    let stored = query.push_bind(id).build_query_as().fetch_optional(executor).await?;
-    stored.ok_or_else(|| not_found(id))
+    Ok(query.push_bind(id).build_query_as().fetch_optional(executor).await?)
 }
 
 fn not_found(id: &str) -> ApiError {
@@ -168,7 +171,10 @@ async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> Api
     find(&app.pool, &id).await?.reveal(&app).map(Json)
 }
 
-/// What a request gives of a connection; `None`: not given, `Some(None)`: null.
+/// A text of a request; `None`: not given, `Some(None)`: null.
+type Given = Option<Option<String>>;
+
+/// What a request gives of a connection.
 #[derive(Debug, Default)]
 struct ConnectionFields {
     id: String,
@@ -265,8 +271,8 @@ impl ConnectionFields {
         Ok(())
     }
 
-    /// Changes what is given; masks that come back stand for the secrets they hide.
-    async fn update(&self, app: &App, executor: impl PgExecutor<'_>, old: &Stored) -> ApiResult<()> {
+    /// Password and extra fields as given, with masks replaced by what is stored.
+    fn unmasked(&self, app: &App, old: &Stored) -> ApiResult<(Given, Given)> {
         let password = match &self.password {
             None => None,
             Some(Some(given)) if given == MASK => Some(old.password(app)?),
@@ -276,6 +282,12 @@ impl ConnectionFields {
             (Some(Some(given)), Some(stored)) => Some(Some(merge_extra(given, &stored))),
             (given, _) => given.clone(),
         };
+        Ok((password, extra))
+    }
+
+    /// Changes what is given; masks that come back stand for the secrets they hide.
+    async fn update(&self, app: &App, executor: impl PgExecutor<'_>, old: &Stored) -> ApiResult<()> {
+        let (password, extra) = self.unmasked(app, old)?;
         let encrypt = |text: Option<String>| text.filter(|text| !text.is_empty()).map(|text| app.fernet.encrypt(&text));
         sqlx::query(include_str!("update.sql"))
             .bind(&self.id)

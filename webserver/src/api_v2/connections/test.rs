@@ -1,6 +1,6 @@
 //! `/connections/test` and `/connections/enqueue-test`: whether what a connection names can be reached.
 
-use super::ConnectionFields;
+use super::{ConnectionFields, MASK, Stored, find_stored};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -17,9 +17,16 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::FromRow;
+use std::time::Duration;
 use tradewind_airflow::config::Config;
+use tradewind_airflow::evaluation::{ConnectionTest, ConnectionTestAnswer, TestedConnection};
+use tradewind_metadata::evaluation::{self, AskError};
 use uuid::Uuid;
 
+/// What stands for a Dag in questions that are about none; no Dag can be called so.
+const SUBJECT: &str = "<connection test>";
+/// How long a Dag processor may take to begin.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 /// The header that names a test.
 const TOKEN: &str = "Airflow-Connection-Test-Token";
 /// Executors of Airflow that `[core] executor` may name without their class.
@@ -43,10 +50,91 @@ pub(super) struct Progress {
     created_at: Timestamp,
 }
 
-/// Testing runs the hook's Python code, which this process never does.
-pub(super) async fn test(user: User) -> ApiResult<StatusCode> {
+/// What a test found out.
+#[derive(Serialize)]
+pub(super) struct Outcome {
+    status: bool,
+    message: String,
+}
+
+/// Tests a connection now: a Dag processor runs the hook's Python code, which this process never does.
+pub(super) async fn test(State(app): State<App>, user: User, bytes: Bytes) -> ApiResult<Json<Outcome>> {
     user.may_write(Resource::Connection)?;
-    Err(disabled())
+    let fields = ConnectionFields::read(&mut Body::from_bytes(&bytes)?)?;
+    require_enabled(&app)?;
+    let old = match user.may_read(Resource::Connection) {
+        Ok(()) => find_stored(&app.pool, &fields.id).await?,
+        Err(_) => None,
+    };
+    let tested = fields.to_test(&app, old.as_ref())?;
+    let text = serde_json::to_string(&tested).map_err(|error| ApiError::internal(&error))?;
+    let timeout = app.config.int("connection_test", "timeout").map_err(|error| ApiError::internal(&error))?;
+    let timeout = u64::try_from(timeout).unwrap_or_default();
+    let question = ConnectionTest { sealed: app.fernet.encrypt(&text), connection: None, timeout };
+    let patience = Duration::from_secs(timeout) + ANSWER_PATIENCE;
+    let outcome = match evaluation::ask(&app.pool, SUBJECT, question, patience).await {
+        Ok(ConnectionTestAnswer { status, message }) => Outcome { status, message },
+        Err(AskError::Python(error)) => Outcome { status: false, message: error.message },
+        Err(AskError::Nobody { seconds, .. }) => {
+            let message = format!("no Dag processor has tested the connection within {seconds} s; start one");
+            Outcome { status: false, message }
+        }
+        Err(AskError::Metadata(error)) => return Err(ApiError::internal(&error)),
+    };
+    Ok(Json(outcome))
+}
+
+impl ConnectionFields {
+    /// The connection to test: what the request gives, on top of what is stored under its id.
+    ///
+    /// Stored secrets go to the stored host and port alone; who tests another place has to bring their own.
+    fn to_test(&self, app: &App, old: Option<&Stored>) -> ApiResult<TestedConnection> {
+        let given = |field: &Option<Option<String>>| field.clone().flatten();
+        let port = |port: i64| i32::try_from(port).unwrap_or_default();
+        let old = match old {
+            Some(old) if self.is_elsewhere(old) && self.brings_password() => None,
+            Some(old) if self.is_elsewhere(old) => {
+                return Err(ApiError::bad_request(
+                    "The host or port to test differs from the stored connection. Include the credentials to test in \
+                     the request body.",
+                ));
+            }
+            old => old,
+        };
+        let Some(old) = old else {
+            return Ok(TestedConnection {
+                conn_type: self.conn_type.clone(),
+                host: given(&self.host),
+                login: given(&self.login),
+                password: given(&self.password),
+                schema: given(&self.schema),
+                port: self.port.flatten().map(port),
+                extra: given(&self.extra),
+            });
+        };
+        let or = |field: &Option<Option<String>>, stored: &Option<String>| field.clone().unwrap_or(stored.clone());
+        let (password, extra) = self.unmasked(app, old)?;
+        Ok(TestedConnection {
+            conn_type: self.conn_type.clone(),
+            host: or(&self.host, &old.host),
+            login: or(&self.login, &old.login),
+            password: password.map_or_else(|| old.password(app), Ok)?,
+            schema: or(&self.schema, &old.schema),
+            port: self.port.map_or(old.port, |given| given.map(port)),
+            extra: extra.map_or_else(|| old.extra(app), Ok)?,
+        })
+    }
+
+    /// Whether the request names another host or port than is stored; forms send empty texts for fields they hide.
+    fn is_elsewhere(&self, old: &Stored) -> bool {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        self.host.as_ref().is_some_and(|host| given(host) != given(&old.host))
+            || self.port.is_some_and(|port| port != old.port.map(i64::from))
+    }
+
+    fn brings_password(&self) -> bool {
+        self.password.as_ref().and_then(Option::as_deref).is_some_and(|given| !given.is_empty() && given != MASK)
+    }
 }
 
 /// Stores a test for whoever runs tests; there is one at a time for a connection.
