@@ -69,6 +69,65 @@ async fn a_waiting_partition_shows_each_asset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_next_run_of_a_partitioned_dag_is_that_of_the_oldest_partition() {
+    let server = Server::start_with(&["partitions.sql"]).await;
+    sqlx::query(
+        "INSERT INTO asset_event (asset_id, extra, source_map_index, timestamp) \
+         SELECT id, '{}', -1, now() FROM asset WHERE id > 900",
+    )
+    .execute(server.pool())
+    .await
+    .expect("events");
+    let next = server.read("/ui/next_run_assets/gathers").await;
+    Document::load("_private_ui.yaml").validate("/ui/next_run_assets/{dag_id}", &next);
+    assert_eq!(next["pending_partition_count"], 2);
+    let [hours, other] = &next["events"].as_array().expect("a list")[..] else { panic!("two assets") };
+    let counts = |event: &Value| [event["received_count"].clone(), event["required_count"].clone()];
+    assert_eq!((counts(hours), &hours["is_rollup"]), ([json!(3), json!(24)], &json!(true)));
+    // As in Airflow each key counts, also of an asset of which one is enough.
+    assert_eq!((counts(other), &other["required_keys"]), ([json!(2), json!(1)], &json!(["2026-03-02"])));
+    assert!(hours["last_update"].is_null() && other["last_update"].is_string());
+
+    sqlx::query("UPDATE asset_partition_dag_run SET created_dag_run_id = 9001")
+        .execute(server.pool())
+        .await
+        .expect("runs");
+    let next = server.read("/ui/next_run_assets/gathers").await;
+    assert_eq!(next["pending_partition_count"], 0);
+    let hours = &next["events"][0];
+    assert_eq!((counts(hours), &hours["is_rollup"]), ([json!(0), json!(1)], &json!(true)));
+    assert!(hours["last_update"].is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_cleared_by_partition() {
+    let server = Server::start_with(&["partitions.sql"]).await;
+    let clear = async |dag_id: &str, body: Value| {
+        server.write("POST", &format!("/api/v2/dags/{dag_id}/clearDagRuns"), body).await
+    };
+    let (status, would) = clear("by_day", json!({"partition_key": "b"})).await;
+    assert_eq!((status, &would["total_entries"]), (200, &json!(2)));
+    let window = json!({"partition_date_start": "2026-03-02T00:00:00", "partition_date_end": "2026-03-03T00:00:00"});
+    let (_, would) = clear("by_day", window).await;
+    let runs: Vec<_> = would["task_instances"].as_array().expect("a list").iter().map(|it| &it["dag_run_id"]).collect();
+    assert_eq!(runs, ["first", "second"]);
+    let (status, cleared) = clear("by_day", json!({"partition_key": "b", "dry_run": false})).await;
+    assert_eq!(status, 200, "{cleared}");
+    let shown = |run: &Value| json!([run["dag_run_id"], run["state"], run["partition_key"]]);
+    let runs: Vec<Value> = cleared["dag_runs"].as_array().expect("a list").iter().map(shown).collect();
+    assert_eq!(runs, [json!(["second", "queued", "b"]), json!(["third", "queued", "b"])]);
+
+    let detail = "Partition selectors require a concrete dag_id; '~' is not supported.";
+    assert_eq!(clear("~", json!({"partition_key": "b"})).await, (400, json!({"detail": detail})));
+    let (status, refused) = clear("by_day", json!({})).await;
+    let rule = "Value error, Exactly one of dag_runs (non-empty), partition_key, or a partition date window \
+                (partition_date_start / partition_date_end) must be provided.";
+    assert_eq!((status, &refused["detail"][0]["msg"]), (422, &json!(rule)));
+    let both = json!({"partition_key": "b", "dag_runs": [{"dag_run_id": "first"}]});
+    assert_eq!(clear("by_day", both).await.0, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn runs_leave_their_partitions() {
     let server = Server::start_with(&["partitions.sql"]).await;
     let path = "/api/v2/dags/by_day/clearPartitions";

@@ -1,6 +1,7 @@
 //! `POST …/dagRuns/{dag_run_id}/clear` and `POST /dags/{dag_id}/clearDagRuns`: runs shall run again.
 
 use super::change::set_note;
+use super::partitions::Selector;
 use super::{RunKey, by_id_on, not_found};
 use crate::api_v2::task_instances::clear::{How, clear as clear_instances, refusal, run_on_latest_version};
 use crate::api_v2::task_instances::selection::{Runs, Tasks, select};
@@ -90,31 +91,15 @@ pub(super) async fn clear_many(
         .await?;
     let wanted = Wanted::read(&mut body);
     let runs = body.optional_list("dag_runs").unwrap_or_default();
-    body.finish_with(wanted.broken_rule())?;
-    if runs.is_empty() {
-        return Err(ApiError::bad_request(
-            "dag_runs must name at least one run; partition selectors are not supported.",
-        ));
-    }
-    let mut named: Vec<(String, String, RunKey)> = Vec::new();
-    for run in &runs {
-        let text = |name: &str| run.get(name).and_then(Value::as_str);
-        let run_id = text("dag_run_id").unwrap_or_default().to_owned();
-        let of_dag = text("dag_id").unwrap_or(&dag_id).to_owned();
-        if of_dag == "~" {
-            let shown = crate::python::repr(&run_id);
-            return Err(ApiError::bad_request(format!(
-                "When the URL dag_id is '~', every entry must provide a concrete dag_id (missing on dag_run_id: {shown})."
-            )));
-        }
-        if dag_id != "~" && of_dag != dag_id {
-            return Err(ApiError::bad_request(format!(
-                "Entry dag_id '{of_dag}' does not match the URL dag_id '{dag_id}'."
-            )));
-        }
-        let run = RunKey::find(&app.pool, &of_dag, &run_id).await?.ok_or_else(|| not_found(&of_dag, &run_id))?;
-        named.push((of_dag, run_id, run));
-    }
+    let partitions = Selector::read(&mut body);
+    let broken_rule = wanted.broken_rule().map(str::to_owned);
+    let broken_rule = broken_rule.or_else(|| partitions.broken_rule("dag_runs (non-empty)", !runs.is_empty()));
+    body.finish_with(broken_rule.as_deref())?;
+    let named = if partitions.is_used() {
+        of_partitions(&app, &dag_id, &partitions).await?
+    } else {
+        of_list(&app, &dag_id, &runs).await?
+    };
     let mut affected = Vec::new();
     for (dag_id, run_id, run) in &named {
         if wanted.dry_run {
@@ -132,6 +117,48 @@ pub(super) async fn clear_many(
             "previous_cursor": null,
         })
     }))
+}
+
+/// A run with its Dag's id and its own.
+type Named = (String, String, RunKey);
+
+async fn of_partitions(app: &App, dag_id: &str, partitions: &Selector) -> ApiResult<Vec<Named>> {
+    if dag_id == "~" {
+        let detail = "Partition selectors require a concrete dag_id; '~' is not supported.";
+        return Err(ApiError::bad_request(detail));
+    }
+    let mut named = Vec::new();
+    for run_id in partitions.run_ids(app, dag_id).await? {
+        // One that was deleted meanwhile needs no clearing.
+        if let Some(run) = RunKey::find(&app.pool, dag_id, &run_id).await? {
+            named.push((dag_id.to_owned(), run_id, run));
+        }
+    }
+    Ok(named)
+}
+
+/// The runs of the list `dag_runs`.
+async fn of_list(app: &App, dag_id: &str, runs: &[Value]) -> ApiResult<Vec<Named>> {
+    let mut named: Vec<Named> = Vec::new();
+    for run in runs {
+        let text = |name: &str| run.get(name).and_then(Value::as_str);
+        let run_id = text("dag_run_id").unwrap_or_default().to_owned();
+        let of_dag = text("dag_id").unwrap_or(dag_id).to_owned();
+        if of_dag == "~" {
+            let shown = crate::python::repr(&run_id);
+            return Err(ApiError::bad_request(format!(
+                "When the URL dag_id is '~', every entry must provide a concrete dag_id (missing on dag_run_id: {shown})."
+            )));
+        }
+        if dag_id != "~" && of_dag != dag_id {
+            return Err(ApiError::bad_request(format!(
+                "Entry dag_id '{of_dag}' does not match the URL dag_id '{dag_id}'."
+            )));
+        }
+        let run = RunKey::find(&app.pool, &of_dag, &run_id).await?.ok_or_else(|| not_found(&of_dag, &run_id))?;
+        named.push((of_dag, run_id, run));
+    }
+    Ok(named)
 }
 
 /// What would be cleared.

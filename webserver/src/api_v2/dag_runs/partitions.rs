@@ -18,10 +18,9 @@ use serde_json::Value;
 use sqlx::FromRow;
 use tradewind_model::timetable::Timetable;
 
-/// The runs that are meant: exactly one way of naming them is used.
+/// Runs named by their partition, or by partition dates.
 #[derive(Debug)]
-struct Selector {
-    run_id: Option<String>,
+pub(super) struct Selector {
     partition_key: Option<String>,
     start: Option<Bound>,
     end: Option<Bound>,
@@ -48,29 +47,53 @@ impl Bound {
 }
 
 impl Selector {
-    fn read(body: &mut Body) -> Self {
+    pub(super) fn read(body: &mut Body) -> Self {
         Self {
             partition_key: body.optional_text("partition_key"),
             start: Bound::read(body, "partition_date_start"),
             end: Bound::read(body, "partition_date_end"),
-            run_id: body.optional_text("run_id"),
         }
+    }
+
+    /// Whether it names anything.
+    pub(super) fn is_used(&self) -> bool {
+        self.partition_key.is_some() || self.has_window()
     }
 
     fn has_window(&self) -> bool {
         self.start.is_some() || self.end.is_some()
     }
 
-    fn broken_rule(&self) -> Option<&'static str> {
-        let ways = [self.run_id.is_some(), self.partition_key.is_some(), self.has_window()];
+    /// The rule that is broken unless exactly one way of naming runs is used: this has two, `other` is a third.
+    pub(super) fn broken_rule(&self, other: &str, other_is_used: bool) -> Option<String> {
+        let ways = [other_is_used, self.partition_key.is_some(), self.has_window()];
         if ways.into_iter().filter(|is_used| *is_used).count() != 1 {
-            return Some(
-                "Exactly one of run_id, partition_key, or a partition date window \
-                 (partition_date_start / partition_date_end) must be provided.",
-            );
+            return Some(format!(
+                "Exactly one of {other}, partition_key, or a partition date window \
+                 (partition_date_start / partition_date_end) must be provided."
+            ));
         }
         let is_reversed = self.start.zip(self.end).is_some_and(|(start, end)| start.instant > end.instant);
-        is_reversed.then_some("partition_date_start must be on or before partition_date_end.")
+        is_reversed.then(|| "partition_date_start must be on or before partition_date_end.".to_owned())
+    }
+
+    /// The ids of the runs, in the order of their partitions. A window leaves out runs without a partition date.
+    pub(super) async fn run_ids(&self, app: &App, dag_id: &str) -> ApiResult<Vec<String>> {
+        let dag = app.dags.latest(&app.pool, dag_id).await?;
+        let timetable = timetable(&dag)?;
+        let run_ids = sqlx::query_scalar(
+            "SELECT run_id FROM dag_run WHERE dag_id = $1 AND ($2::text IS NULL OR partition_key = $2) \
+             AND ($2 IS NOT NULL OR partition_date IS NOT NULL) \
+             AND ($3::timestamptz IS NULL OR partition_date >= $3) \
+             AND ($4::timestamptz IS NULL OR partition_date <= $4) ORDER BY partition_date, run_id",
+        )
+        .bind(dag_id)
+        .bind(&self.partition_key)
+        .bind(self.start.map(|bound| bound.localize(&timetable)))
+        .bind(self.end.map(|bound| bound.localize(&timetable)))
+        .fetch_all(&app.pool)
+        .await?;
+        Ok(run_ids)
     }
 }
 
@@ -103,16 +126,17 @@ pub(super) async fn clear(
         .record(&app, &user, &params)
         .await?;
     let selector = Selector::read(&mut body);
+    let run_id = body.optional_text("run_id");
     let with_instances = body.optional_bool("clear_task_instances").unwrap_or(false);
     let dry_run = body.optional_bool("dry_run").unwrap_or(true);
-    body.finish_with(selector.broken_rule())?;
+    body.finish_with(selector.broken_rule("run_id", run_id.is_some()).as_deref())?;
     let dag = app.dags.latest(&app.pool, &dag_id).await?;
     let timetable = timetable(&dag)?;
 
     let mut transaction = app.pool.begin().await?;
     let matching: Vec<Matching> = sqlx::query_as(include_str!("matching_partitions.sql"))
         .bind(&dag_id)
-        .bind(&selector.run_id)
+        .bind(&run_id)
         .bind(&selector.partition_key)
         .bind(selector.has_window())
         .bind(selector.start.map(|bound| bound.localize(&timetable)))

@@ -1,12 +1,22 @@
--- The assets that start a Dag; the time of the latest event since the Dag's latest run counts while it is queued.
+-- The assets that start a Dag ($1); the time of the latest event since the Dag's latest run counts while it is queued: for
+-- the Dag, or ($2) for one of its partitions that wait.
 SELECT
     a.id,
     a.name,
     a.uri,
     CASE
-        WHEN bool_or(q.asset_id IS NOT NULL) THEN max(e.timestamp)
+        WHEN
+            CASE
+                WHEN $2 THEN EXISTS (
+                    SELECT
+                    FROM partitioned_asset_key_log log
+                    JOIN asset_partition_dag_run p ON p.id = log.asset_partition_dag_run_id
+                    WHERE log.asset_id = a.id AND log.target_dag_id = $1 AND p.created_dag_run_id IS NULL
+                )
+                ELSE bool_or(q.asset_id IS NOT NULL)
+            END
+        THEN max(e.timestamp)
     END AS last_update,
-    1 AS required_count,
     bool_and(active.name IS NULL) AS asset_inactive
 FROM dag_schedule_asset_reference r
 JOIN asset a ON a.id = r.asset_id

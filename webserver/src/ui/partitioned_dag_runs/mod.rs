@@ -1,7 +1,7 @@
 //! `/ui/partitioned_dag_runs` and `/ui/pending_partitioned_dag_run/{dag_id}`: partitions of Dags that wait for events of
 //! assets, and those that have got their run.
 
-mod progress;
+pub(super) mod progress;
 
 use crate::auth::{Resource, User};
 use crate::error::{ApiError, ApiResult};

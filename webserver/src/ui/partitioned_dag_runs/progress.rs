@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tradewind_model::partition::{AssetIdentity, PartitionMappers};
 
 /// Per asset the partitions whose events arrived.
-pub(super) type Received = HashMap<i32, BTreeSet<String>>;
+pub(in crate::ui) type Received = HashMap<i32, BTreeSet<String>>;
 
 /// What decides about the partitions of a Dag.
 #[derive(Debug, Default)]
-pub(super) struct PartitionedDag {
+pub(in crate::ui) struct PartitionedDag {
     /// `dag.asset_expression`.
     pub(super) asset_expression: Option<Value>,
     assets: Vec<Asset>,
@@ -49,22 +49,22 @@ enum Requirement {
 
 /// An asset of a waiting partition.
 #[derive(Debug, Serialize)]
-pub(super) struct AssetProgress {
-    asset_id: i32,
+pub(in crate::ui) struct AssetProgress {
+    pub(in crate::ui) asset_id: i32,
     asset_name: String,
     asset_uri: String,
     received: bool,
     pub(super) received_count: usize,
-    pub(super) required_count: usize,
-    received_keys: BTreeSet<String>,
-    required_keys: BTreeSet<String>,
-    is_rollup: bool,
-    mapper_error: bool,
+    pub(in crate::ui) required_count: usize,
+    pub(in crate::ui) received_keys: BTreeSet<String>,
+    pub(in crate::ui) required_keys: BTreeSet<String>,
+    pub(in crate::ui) is_rollup: bool,
+    pub(in crate::ui) mapper_error: bool,
     asset_inactive: bool,
 }
 
 /// What the partitions of these ids have received.
-pub(super) async fn received(app: &App, partition_ids: Vec<i32>) -> ApiResult<HashMap<i32, Received>> {
+pub(in crate::ui) async fn received(app: &App, partition_ids: Vec<i32>) -> ApiResult<HashMap<i32, Received>> {
     let rows: Vec<(i32, i32, Vec<String>)> = sqlx::query_as(
         "SELECT asset_partition_dag_run_id, asset_id, array_agg(DISTINCT source_partition_key) \
          FROM partitioned_asset_key_log WHERE asset_partition_dag_run_id = ANY($1) GROUP BY 1, 2",
@@ -81,7 +81,7 @@ pub(super) async fn received(app: &App, partition_ids: Vec<i32>) -> ApiResult<Ha
 
 impl PartitionedDag {
     /// These Dags, as far as they exist.
-    pub(super) async fn load(app: &App, dag_ids: BTreeSet<String>) -> ApiResult<BTreeMap<String, Self>> {
+    pub(in crate::ui) async fn load(app: &App, dag_ids: BTreeSet<String>) -> ApiResult<BTreeMap<String, Self>> {
         let dag_ids: Vec<String> = dag_ids.into_iter().collect();
         let rows: Vec<DagRow> = sqlx::query_as(
             "SELECT dag_id, asset_expression::jsonb, partition_mapper_info::jsonb FROM dag WHERE dag_id = ANY($1)",
@@ -123,7 +123,7 @@ impl PartitionedDag {
     /// How far each asset is.
     ///
     /// As in Airflow, keys that the partition does not need count here, and do not in [`Self::totals`].
-    pub(super) fn progress(&self, key: &str, received: &Received) -> Vec<AssetProgress> {
+    pub(in crate::ui) fn progress(&self, key: &str, received: &Received) -> Vec<AssetProgress> {
         let of_asset = |asset: &Asset| {
             let requirement = self.requirement(asset, key);
             let received_keys = received.get(&asset.id).cloned().unwrap_or_default();
@@ -151,6 +151,11 @@ impl PartitionedDag {
             }
         };
         self.assets.iter().map(of_asset).collect()
+    }
+
+    /// Per asset whether several of its partitions make one of the Dag.
+    pub(in crate::ui) fn rollups(&self) -> HashMap<i32, bool> {
+        self.assets.iter().map(|asset| (asset.id, self.is_rollup(asset))).collect()
     }
 
     fn requirement(&self, asset: &Asset, key: &str) -> Requirement {
