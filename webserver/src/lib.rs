@@ -5,6 +5,7 @@
 //! tested against the official OpenAPI documents and against recorded answers of the official API server.
 #![forbid(unsafe_code)]
 
+mod openapi;
 mod options;
 mod server;
 

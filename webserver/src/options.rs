@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub session_length: Duration,
     /// How long a token of the command line lasts.
     pub cli_session_length: Duration,
+    /// Whether there are pages that show the OpenAPI document.
+    pub enable_swagger_ui: bool,
     /// Whether the grid sorts topologically (else alphabetically by level).
     pub topological_order: bool,
     /// What limits and time-outs there are, to say why something waits.
@@ -93,6 +95,7 @@ impl Options {
             },
             session_length: config.seconds("api_auth", "jwt_expiration_time")?,
             cli_session_length: config.seconds("api_auth", "jwt_cli_expiration_time")?,
+            enable_swagger_ui: config.bool("api", "enable_swagger_ui")?,
             topological_order: config.string("api", "grid_view_sorting_order")? == "topological",
             explanation: explanation::Options::from_config(config)?,
         })

@@ -6,7 +6,7 @@ use crate::options::{Options, OptionsError};
 use crate::proxy::{self, Network};
 use crate::state::App;
 use crate::tls::TlsListener;
-use crate::{api_v2, static_ui, tradewind_v1, ui};
+use crate::{api_v2, openapi, static_ui, tradewind_v1, ui};
 use axum::Router;
 use axum::extract::Request;
 use axum::extract::connect_info::Connected;
@@ -88,6 +88,7 @@ impl WebServer {
             .nest("/ui", ui::routes())
             .nest("/tradewind/v1", tradewind_v1::routes())
             .nest("/auth", auth::login::routes())
+            .merge(openapi::routes(self.app.options.enable_swagger_ui))
             .merge(static_ui::routes())
             .method_not_allowed_fallback(method_not_allowed);
         let prefix = self.app.options.root_path();

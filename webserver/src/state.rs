@@ -3,9 +3,11 @@
 use crate::auth::{self, AuthManager};
 use crate::options::{Options, OptionsError};
 use crate::serialized_dag::DagCache;
+use bytes::Bytes;
 use sqlx::PgPool;
 use std::ops::Deref;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 use tradewind_airflow::config::Config;
 use tradewind_airflow::fernet::Fernet;
 use tradewind_airflow::jwt::Jwt;
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub masker: SecretsMasker,
     /// Dags in serialized form, as pages show them.
     pub dags: DagCache,
+    /// The OpenAPI document, once it was asked for.
+    pub openapi: OnceCell<Bytes>,
     /// Dags as the scheduler sees them.
     pub scheduled_dags: Cache,
 }
@@ -59,6 +63,7 @@ impl App {
             fernet: Fernet::new(&config.string("core", "fernet_key")?)?,
             masker: SecretsMasker::from_config(&config)?,
             dags: DagCache::new(options.dag_cache_size),
+            openapi: OnceCell::new(),
             scheduled_dags: Cache::default(),
             pool,
             config,

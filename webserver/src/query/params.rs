@@ -105,6 +105,17 @@ impl Params {
         value
     }
 
+    /// A day.
+    pub(crate) fn date(&mut self, name: &str) -> Option<NaiveDate> {
+        let text = self.text(name)?;
+        let value = text.parse().ok();
+        if value.is_none() {
+            let message = "Input should be a valid date or datetime, invalid character in year";
+            self.problem("date_from_datetime_parsing", name, message, &text);
+        }
+        value
+    }
+
     /// One of a fixed list of words.
     pub(crate) fn word(&mut self, name: &str, words: &[&str]) -> Option<String> {
         let text = self.text(name)?;

@@ -214,6 +214,33 @@ async fn refuses_who_may_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn describes_every_operation_and_shows_the_description() {
+    let option = ("AIRFLOW__API__BASE_URL", "https://example.org/prefix");
+    let server = Server::start_configured(&[], &[option]).await;
+    let document = json_of(send(&server.router, Request::get("/openapi.json").body(Body::empty())).await).await;
+    let operations = |prefix: &str| {
+        let paths = document["paths"].as_object().expect("paths").iter().filter(|(path, _)| path.starts_with(prefix));
+        let methods = ["get", "post", "put", "patch", "delete"];
+        paths.flat_map(|(_, item)| methods.iter().filter(|method| item.get(method).is_some())).count()
+    };
+    assert_eq!((operations("/api/v2/"), operations("/ui/")), (128, 24));
+    assert_eq!(document["servers"], json!([{"url": "/prefix"}]));
+    // Whatever it refers to is in it.
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = reference.split('"').next().expect("an end");
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+    for page in ["/docs", "/redoc", "/prefix/docs"] {
+        let html = text_of(send(&server.router, Request::get(page).body(Body::empty())).await).await;
+        assert!(html.contains("\"/prefix/openapi.json\""), "{page}: {html}");
+    }
+    let server = Server::start_configured(&[], &[("AIRFLOW__API__ENABLE_SWAGGER_UI", "False")]).await;
+    let html = text_of(send(&server.router, Request::get("/docs").body(Body::empty())).await).await;
+    assert!(!html.contains("openapi.json"), "the UI's own page: {html}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn serves_the_official_ui() {
     let server = Server::start().await;
     for page in ["/", "/dags/example_xcom/runs/one", "/auth/login"] {

@@ -128,6 +128,36 @@ async fn runs_are_cleared_by_partition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_are_listed_by_days_of_the_timetable_s_zone() {
+    let server = Server::start_with(&["partitions.sql"]).await;
+    let partitioned = "{\"__type\": \"airflow.timetables.trigger.CronPartitionTimetable\", \"__var\": {\"expression\": \
+                       \"0 0 * * *\", \"timezone\": \"Europe/Berlin\", \"run_offset\": 0, \"run_immediately\": false, \
+                       \"key_format\": \"%Y-%m-%d\"}}";
+    sqlx::query(
+        "UPDATE serialized_dag SET data = jsonb_set(data, '{dag,timetable}', $1::jsonb) WHERE dag_id = 'by_day'",
+    )
+    .bind(partitioned)
+    .execute(server.pool())
+    .await
+    .expect("another timetable");
+    let list = async |query: &str| {
+        let runs = server.read(&format!("/api/v2/dags/by_day/dagRuns?order_by=run_id&{query}")).await;
+        let runs = runs["dag_runs"].as_array().unwrap_or_else(|| panic!("{runs}")).clone();
+        runs.iter().map(|run| run["dag_run_id"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    // 2026-03-02T23:00 UTC is the beginning of the third in Berlin.
+    assert_eq!(list("partition_date_gte=2026-03-03&partition_date_lte=2026-03-03").await, ["second"]);
+    assert_eq!(list("partition_date_lte=2026-03-03").await, ["first", "second"]);
+    assert_eq!(list("partition_date_gte=2026-03-04").await, ["third"]);
+    let other = server.read("/api/v2/dags/example_xcom/dagRuns?partition_date_gte=2026-03-04").await;
+    let detail = "Dag with dag_id: 'example_xcom' is not partitioned; partition_date_gte and partition_date_lte are not \
+                  supported.";
+    assert_eq!(other, json!({"detail": detail}));
+    let wrong = server.read("/api/v2/dags/by_day/dagRuns?partition_date_gte=x").await;
+    assert_eq!(wrong["detail"][0]["loc"], json!(["query", "partition_date_gte"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn runs_leave_their_partitions() {
     let server = Server::start_with(&["partitions.sql"]).await;
     let path = "/api/v2/dags/by_day/clearPartitions";

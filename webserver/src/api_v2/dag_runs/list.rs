@@ -1,9 +1,10 @@
 //! Lists of Dag runs.
 
+use super::partitions::Days;
 use super::{COLUMNS, DagRun, SOURCE, with_versions};
 use crate::auth::{Resource, User};
 use crate::body::Body;
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
 use crate::query::{Clause, Filter, Listing, Order, Page, Params, RANGE, SortKey, key};
 use crate::state::App;
 use crate::states::{dag_run_states, dag_run_types};
@@ -46,11 +47,12 @@ pub(super) async fn list(
     Path(dag_id): Path<String>,
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
-    let filter = filter(&mut params, &dag_id);
+    let mut filter = filter(&mut params, &dag_id);
+    let days = Days::read(&mut params);
     let page = params.page(&app);
     let order = Order::from_params(&mut params, SORT_KEYS, &["id"]);
     params.check()?;
-    partition_window(&app, &params, &dag_id).await?;
+    days.narrow(&app, &dag_id, &mut filter).await?;
     let listing = Listing { columns: COLUMNS, source: SOURCE, filter, order };
     if let Some(cursor) = params.text("cursor") {
         let page = listing.at_cursor::<DagRun>(&app.pool, &cursor, page.limit).await?;
@@ -128,22 +130,6 @@ fn consumes(asset: &str) -> Clause {
     .then(")) > 0 OR strpos(lower(a.uri), lower(")
     .bind_text(asset)
     .then(")) > 0))")
-}
-
-/// A window of partition dates needs one partitioned Dag, whose time zone gives its days their bounds.
-async fn partition_window(app: &App, params: &Params, dag_id: &str) -> ApiResult<()> {
-    let given = params.text("partition_date_gte").or_else(|| params.text("partition_date_lte")).is_some();
-    if dag_id == "~" {
-        let refusal = "partition_date_gte and partition_date_lte require a specific dag_id.";
-        return if given { Err(ApiError::bad_request(refusal)) } else { Ok(()) };
-    }
-    app.dags.latest(&app.pool, dag_id).await?;
-    if given {
-        return Err(ApiError::bad_request(format!(
-            "Dag with dag_id: '{dag_id}' is not partitioned; partition_date_gte and partition_date_lte are not supported."
-        )));
-    }
-    Ok(())
 }
 
 pub(super) async fn list_batch(

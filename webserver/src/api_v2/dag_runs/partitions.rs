@@ -1,4 +1,4 @@
-//! `POST /dags/{dag_id}/clearPartitions`: runs shall no longer belong to a partition.
+//! Runs by their partitions; and `POST /dags/{dag_id}/clearPartitions`: runs shall no longer belong to one.
 
 use super::trigger::timetable;
 use crate::api_v2::task_instances::clear::{How, clear as clear_instances};
@@ -6,13 +6,13 @@ use crate::api_v2::task_instances::selection::{Runs, select};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
-use crate::error::ApiResult;
-use crate::query::Params;
+use crate::error::{ApiError, ApiResult};
+use crate::query::{Filter, Params};
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::FromRow;
@@ -94,6 +94,50 @@ impl Selector {
         .fetch_all(&app.pool)
         .await?;
         Ok(run_ids)
+    }
+}
+
+/// Days of partition dates, both inclusive; where they begin and end is a matter of the timetable's zone.
+#[derive(Debug)]
+pub(super) struct Days {
+    first: Option<NaiveDate>,
+    last: Option<NaiveDate>,
+}
+
+impl Days {
+    pub(super) fn read(params: &mut Params) -> Self {
+        Self { first: params.date("partition_date_gte"), last: params.date("partition_date_lte") }
+    }
+
+    /// Narrows a list of runs to them. Only a partitioned Dag has such runs; asking for those of another is refused.
+    pub(super) async fn narrow(&self, app: &App, dag_id: &str, filter: &mut Filter) -> ApiResult<()> {
+        let is_given = self.first.is_some() || self.last.is_some();
+        if dag_id == "~" {
+            let refusal = "partition_date_gte and partition_date_lte require a specific dag_id.";
+            return if is_given { Err(ApiError::bad_request(refusal)) } else { Ok(()) };
+        }
+        let dag = app.dags.latest(&app.pool, dag_id).await?;
+        if !is_given {
+            return Ok(());
+        }
+        let timetable = timetable(&dag)?;
+        if !timetable.partitioned() {
+            return Err(ApiError::bad_request(format!(
+                "Dag with dag_id: '{dag_id}' is not partitioned; partition_date_gte and partition_date_lte are not \
+                 supported."
+            )));
+        }
+        let midnight = |day: NaiveDate| {
+            let wall_clock = day.and_time(NaiveTime::MIN);
+            Bound { instant: wall_clock.and_utc(), wall_clock }.localize(&timetable)
+        };
+        if let Some(first) = self.first {
+            filter.time_bound("dr.partition_date", ">=", midnight(first), false);
+        }
+        if let Some(after) = self.last.and_then(|last| last.succ_opt()) {
+            filter.time_bound("dr.partition_date", "<", midnight(after), false);
+        }
+        Ok(())
     }
 }
 
