@@ -357,7 +357,7 @@ async fn connections_are_tested_by_their_hooks() {
     assert_eq!((missing.status, &*missing.message), (false, "Path /no/such does not exist."));
     let unknown = ask(connection("no_such_type", None), 60).await.expect("an answer");
     assert!(!unknown.status && unknown.message.contains("no_such_type"), "{unknown:?}");
-    // A test that hangs is ended; the next one is not held back.
+    // Tests that hang are ended, and hold nothing else back.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port that accepts and says nothing");
     let port = i32::from(listener.local_addr().expect("an address").port());
     let silent = TestedConnection {
@@ -366,8 +366,16 @@ async fn connections_are_tested_by_their_hooks() {
         login: Some("u".to_owned()),
         ..connection("postgres", None)
     };
-    let late = ask(silent, 4).await;
-    assert!(matches!(late, Err(EvaluationError::ConnectionTestTimedOut(4))), "{late:?}");
+    let hanging = futures::future::join_all((0..4).map(|_| ask(silent.clone(), 6)));
+    let plugin = async {
+        let started = Instant::now();
+        let described = evaluator.ask("d", schedule("good")).await.expect("an answer");
+        assert_eq!(described.summary, "6h, good");
+        started.elapsed()
+    };
+    let (late, waited) = tokio::join!(hanging, plugin);
+    assert!(late.iter().all(|late| matches!(late, Err(EvaluationError::ConnectionTestTimedOut(6)))), "{late:?}");
+    assert!(waited < Duration::from_secs(6), "no plugin waits for a test: {waited:?}");
     assert!(ask(connection("fs", Some(json!({"path": "/etc"}))), 60).await.is_ok_and(|answer| answer.status));
 }
 

@@ -25,6 +25,9 @@ use conversation::Conversation;
 /// Questions answered at the same time: a plugin that hangs leaves room for others.
 const CHILDREN: usize = 4;
 
+/// Connections tested at the same time, besides: what they wait for is slow as a rule, and no plugin shall wait for it.
+const CONNECTION_TESTS: usize = 4;
+
 /// How long a child waits for the next question, and an interpreter for the next child.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -126,6 +129,7 @@ struct Shared {
     source: Source,
     options: Options,
     slots: Semaphore,
+    test_slots: Semaphore,
     /// Children without work, with the time of their last answer.
     idle: Mutex<Vec<(Conversation, Instant)>>,
     resting: Mutex<HashMap<String, Rest>>,
@@ -151,6 +155,7 @@ impl Evaluator {
             source,
             options,
             slots: Semaphore::new(CHILDREN),
+            test_slots: Semaphore::new(CONNECTION_TESTS),
             idle: Mutex::default(),
             resting: Mutex::default(),
         }))
@@ -209,24 +214,22 @@ impl Evaluator {
 impl Shared {
     async fn reply(self: &Arc<Self>, question: &Question) -> Result<Reply, EvaluationError> {
         // It is never closed.
-        let Ok(_slot) = self.slots.acquire().await else { return Err(PyHostError::Stopped.into()) };
+        let is_test = matches!(question, Question::ConnectionTest(_));
+        let slots = if is_test { &self.test_slots } else { &self.slots };
+        let Ok(_slot) = slots.acquire().await else { return Err(PyHostError::Stopped.into()) };
         let mut conversation = match self.take_idle() {
             Some(conversation) => conversation,
             None => Conversation::new(self.host().await?.spawn(ChildKind::Evaluator).await?),
         };
-        let reply = match question {
+        let (patience, late) = match question {
             Question::ConnectionTest(test) => {
-                let patience = Duration::from_secs(test.timeout);
-                let reply = timeout(patience, conversation.reply(&json!(question))).await;
-                reply.unwrap_or(Err(EvaluationError::ConnectionTestTimedOut(test.timeout)))
+                (Duration::from_secs(test.timeout), EvaluationError::ConnectionTestTimedOut(test.timeout))
             }
-            _ => {
-                let reply = timeout(self.options.timeout, conversation.reply(&json!(question))).await;
-                reply.unwrap_or(Err(EvaluationError::TimedOut(self.options.timeout)))
-            }
+            _ => (self.options.timeout, EvaluationError::TimedOut(self.options.timeout)),
         };
-        // Where a connection was tested its secrets are left, and what a hook has begun.
-        if reply.is_ok() && !matches!(question, Question::ConnectionTest(_)) {
+        let reply = timeout(patience, conversation.reply(&json!(question))).await.unwrap_or(Err(late));
+        // A child that tested a connection knows its secrets, and may go on with what a hook has begun.
+        if reply.is_ok() && !is_test {
             self.keep(conversation);
         } else {
             conversation.process().terminate(Signal::SIGKILL, KILL_PATIENCE).await;
@@ -290,7 +293,8 @@ async fn end_idle(shared: Weak<Shared>, idle: Duration) {
         };
         if is_empty {
             // A question under way needs the interpreter; its child comes back and starts this anew.
-            if shared.slots.available_permits() == CHILDREN {
+            let is_busy = shared.slots.available_permits() < CHILDREN;
+            if !is_busy && shared.test_slots.available_permits() == CONNECTION_TESTS {
                 shared.end_host().await;
             }
             return;
