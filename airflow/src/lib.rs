@@ -4,6 +4,7 @@
 pub mod config;
 pub mod encoded_value;
 pub mod evaluation;
+pub mod executor_config;
 pub mod fernet;
 pub mod frames;
 pub mod jwt;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, Row, query};
+use tradewind_airflow::executor_config;
 use tradewind_model::dag::{Dag, TaskIndex};
 use tradewind_model::scheduling::{Expansion, NewTaskInstance};
 use tradewind_model::state::{TaskInstanceState, is_legal_edge};
@@ -195,7 +196,12 @@ fn row(dag: &Dag, new: &New, id: Uuid) -> Value {
         "custom_operator_name": task.custom_operator_name(),
         "task_display_name": new.is_named.then(|| task.task_display_name()),
         "executor": task.executor,
+        "executor_config": task.executor_config.as_ref().and_then(executor_config::pickle).map(|pickled| hex(&pickled)),
     })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Turns the unexpanded task instances of mapped tasks into their first mapped ones.

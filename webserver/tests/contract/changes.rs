@@ -36,6 +36,26 @@ async fn triggers_and_marks_a_run_and_keeps_the_audit_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_instance_keeps_what_its_task_tells_the_executor() {
+    let server = Server::start().await;
+    let config = json!({"__type": "dict", "__var": {
+        "KubernetesExecutor": {"__type": "dict", "__var": {"image": "it's", "n": [1, null, true, 2.5]}},
+    }});
+    let statement = "UPDATE serialized_dag SET data = jsonb_set(data, '{dag,tasks,0,__var,executor_config}', $1) \
+                     WHERE dag_id = 'example_xcom' RETURNING data #>> '{dag,tasks,0,__var,task_id}'";
+    let task_id: String = sqlx::query_scalar(statement).bind(config).fetch_one(server.pool()).await.expect("a task");
+    let runs = "/api/v2/dags/example_xcom/dagRuns";
+    let (status, run) = server.write("POST", runs, json!({"logical_date": null, "dag_run_id": "mine"})).await;
+    assert_eq!(status, 200, "{run}");
+    let instances = server.read(&format!("{runs}/mine/taskInstances")).await;
+    for instance in instances["task_instances"].as_array().expect("a list") {
+        let config = "{'KubernetesExecutor': {'n': [1, None, True, 2.5], 'image': \"it's\"}}";
+        let expected = if instance["task_id"] == *task_id { config } else { "{}" };
+        assert_eq!(instance["executor_config"], expected, "{instance}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn answers_a_question_once_and_lets_the_task_go_on() {
     let server = Server::start().await;
     let instance = "/api/v2/dags/example_hitl_operator/dagRuns/one/taskInstances/wait_for_option";

@@ -6,6 +6,7 @@ use crate::api_v2::jobs::Job;
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::python;
 use crate::query::{Clause, Filter, Listing, Order, Page, Params, RANGE, SortKey, key};
 use crate::state::App;
 use crate::states::task_instance_states;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgExecutor, Row as _};
 use std::collections::HashMap;
+use tradewind_airflow::executor_config;
 use uuid::Uuid;
 
 /// The columns of a task instance; see [`SOURCE`].
@@ -135,11 +137,12 @@ impl FromRow<'_, PgRow> for TaskInstance {
     }
 }
 
-/// `str()` of the executor configuration, which is stored as a Python pickle: only the empty one can be told without
-/// Python, and others are shown as empty too.
+/// `str()` of the executor configuration, which is stored as a Python pickle. One that only Python can read is shown as
+/// empty.
 pub(super) fn executor_config(row: &PgRow) -> sqlx::Result<String> {
     let pickled: Option<Vec<u8>> = row.try_get("executor_config")?;
-    Ok(if pickled.is_some() { "{}" } else { "None" }.to_owned())
+    let Some(pickled) = pickled else { return Ok("None".to_owned()) };
+    Ok(executor_config::unpickle(&pickled).map_or_else(|| "{}".to_owned(), |config| python::str_value(&config)))
 }
 
 impl Trigger {
