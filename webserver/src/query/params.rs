@@ -110,8 +110,10 @@ impl Params {
         let text = self.text(name)?;
         let value = text.parse().ok();
         if value.is_none() {
-            let message = "Input should be a valid date or datetime, invalid character in year";
-            self.problem("date_from_datetime_parsing", name, message, &text);
+            let reason = if text.len() < 10 { "input is too short" } else { "invalid character in year" };
+            let message = format!("Input should be a valid date or datetime, {reason}");
+            let problem = Problem::new("date_from_datetime_parsing", &["query", name], message, text);
+            self.problems.push(problem.context(json!({"error": reason})));
         }
         value
     }

@@ -154,7 +154,11 @@ async fn runs_are_listed_by_days_of_the_timetable_s_zone() {
                   supported.";
     assert_eq!(other, json!({"detail": detail}));
     let wrong = server.read("/api/v2/dags/by_day/dagRuns?partition_date_gte=x").await;
-    assert_eq!(wrong["detail"][0]["loc"], json!(["query", "partition_date_gte"]));
+    let problem = json!({
+        "type": "date_from_datetime_parsing", "loc": ["query", "partition_date_gte"], "input": "x",
+        "msg": "Input should be a valid date or datetime, input is too short", "ctx": {"error": "input is too short"},
+    });
+    assert_eq!(wrong, json!({"detail": [problem]}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
