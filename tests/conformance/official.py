@@ -15,7 +15,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +51,22 @@ def wait_until(condition, what: str, timeout: float, interval: float = 0.25):
             return answer
         time.sleep(interval)
     raise TimeoutError(f"{what} did not happen within {timeout:.0f} s")
+
+
+@contextmanager
+def working_folder(prefix: str, keep: bool) -> Iterator[Path]:
+    """A new folder that everybody may enter. It goes with the block, also when SIGTERM ends the program; unless it is to
+    be kept: then its path is printed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        if keep:
+            print(f"kept {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass

@@ -11,14 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from normalise import Normaliser, write
-from official import AIRFLOW_VERSION, START_TIMEOUT_SECONDS, Official, require_reference_version, wait_until
+from official import (
+    AIRFLOW_VERSION,
+    START_TIMEOUT_SECONDS,
+    Official,
+    require_reference_version,
+    wait_until,
+    working_folder,
+)
 from operations import OPERATIONS, Operation
 from replay import MOST_DIFFERENCES_SHOWN, differences, plain
 from steps import SOURCES, Ended, Player, Settle
@@ -106,52 +111,50 @@ def report(operation: Operation, found: dict | str) -> bool:
             print(f"      and {len(lines) - MOST_DIFFERENCES_SHOWN} more")
     elif reason:
         print(f"AGREES NOW, strike it from known_differences.json: operations/{operation.name}")
-    else:
-        print(f"agrees   {operation.name}")
     return bool(lines) == bool(reason)
+
+
+def play_all(official: Official, chosen: list[Operation], at_once: int, *, recording: bool) -> int:
+    """Plays the scenarios and answers how many were recorded, or are as expected."""
+    good = 0
+    normalise = Normaliser(official, FOLDER)
+    with ThreadPoolExecutor(at_once) as players:
+        try:
+            found = players.map(lambda operation: attempt(official, normalise, operation), chosen)
+            for operation, outcome in zip(chosen, found, strict=True):
+                if not recording:
+                    good += report(operation, outcome)
+                elif isinstance(outcome, str):
+                    print(f"not recorded: {outcome}")
+                else:
+                    good += 1
+                    write(RECORDED / f"{operation.name}.json", outcome)
+                    print(f"recorded {operation.name}")
+                sys.stdout.flush()
+        except BaseException:
+            official.stop()  # otherwise the players would wait for what nobody is interested in any more
+            raise
+    return good
 
 
 def main() -> None:
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     recording = options.command == "record"
     if recording:
         require_reference_version()
-    folder = Path(tempfile.mkdtemp(prefix="airflow-operations-"))
-    folder.chmod(0o755)
-    bundles = {"operations": prepare_dags(folder)}
     settings = SETTINGS | {"AIRFLOW__CORE__DAGS_FOLDER": "/opt/airflow/dags"}
-    if recording:
-        official = Official(folder, bundles, settings)
-    else:
-        official = Tradewind(options.program.resolve(), folder, bundles, settings)
     chosen = [operation for operation in OPERATIONS if not options.only or operation.name in options.only]
-    good = 0
-    try:
-        start(official)
-        normalise = Normaliser(official, FOLDER)
-        with ThreadPoolExecutor(options.at_once) as players:
-            try:
-                found = players.map(lambda operation: attempt(official, normalise, operation), chosen)
-                for operation, outcome in zip(chosen, found, strict=True):
-                    if not recording:
-                        good += report(operation, outcome)
-                    elif isinstance(outcome, str):
-                        print(f"not recorded: {outcome}", flush=True)
-                    else:
-                        good += 1
-                        write(RECORDED / f"{operation.name}.json", outcome)
-                        print(f"recorded {operation.name}", flush=True)
-                    sys.stdout.flush()
-            except BaseException:
-                official.stop()  # otherwise the players would wait for what nobody is interested in any more
-                raise
-    finally:
-        official.stop()
-        if options.keep:
-            print(f"kept {folder}")
+    with working_folder("airflow-operations-", options.keep) as folder:
+        bundles = {"operations": prepare_dags(folder)}
+        if recording:
+            official = Official(folder, bundles, settings)
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            official = Tradewind(options.program.resolve(), folder, bundles, settings)
+        try:
+            start(official)
+            good = play_all(official, chosen, options.at_once, recording=recording)
+        finally:
+            official.stop()
     verb = f"recorded of official Airflow {AIRFLOW_VERSION}" if recording else "as expected"
     print(f"operations: {good} of {len(chosen)} {verb}")
     sys.exit(0 if good == len(chosen) else 1)

@@ -426,8 +426,10 @@ BACKFILL = [
         BackfillDone(),
     )),
     Operation("backfill_in_flight", "daily", (
-        tell("hold", "two a"), Trigger("two"), Traced("a", run_id="two"), backfill(reprocess_behavior="completed"),
-        Look("made"), untell("hold", "two a"), Ended(), BackfillDone(),
+        tell("hold", "a"), Trigger("two"), Traced("a", run_id="two"), backfill(reprocess_behavior="completed"),
+        Traced("a", run_id="backfill__2026-01-01T00:00:00+00:00"),
+        Traced("a", run_id="backfill__2026-01-03T00:00:00+00:00"), Look("made"), untell("hold", "a"), Ended(),
+        BackfillDone(),
     )),
     Operation("backfill_backwards", "daily", (
         backfill(run_backwards=True, max_active_runs=1), Ended(), BackfillDone(), StartOrder(),

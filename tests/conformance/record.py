@@ -6,17 +6,14 @@ See README.md beside this file for what is recorded and in which shape.
 from __future__ import annotations
 
 import argparse
-import shutil
-import signal
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import choices
 import parsed
 from normalise import Normaliser, write
-from official import AIRFLOW_VERSION, Official, airflow_package, require_reference_version
+from official import AIRFLOW_VERSION, Official, airflow_package, require_reference_version, working_folder
 from runs import Recorder
 from scenario import CONFORMANCE, EXAMPLES, STANDARD, Scenario
 from scenarios import SCENARIOS, chosen
@@ -90,33 +87,24 @@ def main() -> None:
     options = arguments()
     scenarios = chosen(options.only, options.subject)
     some = {scenario.bundle for scenario in scenarios} | ({CONFORMANCE} if options.subject else set())
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     require_reference_version()
-    folder = Path(tempfile.mkdtemp(prefix="airflow-recorder-"))
-    folder.chmod(0o755)
-    official = Official(
-        folder,
-        bundles(None if scenarios is SCENARIOS else some),
-        {
-            # Part of every serialized Dag, hence of its hash: a fixed path keeps the hashes comparable.
-            "AIRFLOW__CORE__DAGS_FOLDER": "/opt/airflow/dags",
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(FOLDER / "plugins"),
-            "AIRFLOW__CORE__PARALLELISM": "12",
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
-            # How long a supervisor waits for the pipes of a process that is gone already; a minute each otherwise.
-            "AIRFLOW__WORKERS__SOCKET_CLEANUP_TIMEOUT": "1",
-            # One parse is enough: the files do not change while they are recorded.
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
-        },
-    )
-    try:
-        failures = record(official, scenarios, options)
-    finally:
-        official.stop()
-        if options.keep:
-            print(f"kept {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    settings = {
+        # Part of every serialized Dag, hence of its hash: a fixed path keeps the hashes comparable.
+        "AIRFLOW__CORE__DAGS_FOLDER": "/opt/airflow/dags",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(FOLDER / "plugins"),
+        "AIRFLOW__CORE__PARALLELISM": "12",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        # How long a supervisor waits for the pipes of a process that is gone already; a minute each otherwise.
+        "AIRFLOW__WORKERS__SOCKET_CLEANUP_TIMEOUT": "1",
+        # One parse is enough: the files do not change while they are recorded.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+    }
+    with working_folder("airflow-recorder-", options.keep) as folder:
+        official = Official(folder, bundles(None if scenarios is SCENARIOS else some), settings)
+        try:
+            failures = record(official, scenarios, options)
+        finally:
+            official.stop()
     if failures:
         sys.exit("not recorded:\n" + "\n".join(failures))
     print(f"recorded official Airflow {AIRFLOW_VERSION} under {RECORDED}")

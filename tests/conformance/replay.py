@@ -10,16 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
-import signal
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import choices
 import parsed
 from normalise import Normaliser
+from official import working_folder
 from record import FOLDER, RECORDED, bundles
 from runs import Recorder
 from scenario import Scenario
@@ -142,7 +140,8 @@ def replay(tradewind: Tradewind, scenarios: list[Scenario], folder: Path, at_onc
         found = players.map(lambda scenario: replay_scenario(tradewind, normalise, scenario), scenarios)
         for scenario, lines in zip(scenarios, found, strict=True):
             answers[f"runs/{scenario.dag_id}"] = lines
-            print(f"{'differs' if lines else 'agrees'}  runs/{scenario.dag_id}", flush=True)
+            if lines:
+                print(f"differs  runs/{scenario.dag_id}: {lines[0]}", flush=True)
     return answers
 
 
@@ -179,9 +178,6 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=16, help="scenarios played at the same time")
     parser.add_argument("--keep", action="store_true", help="keep the home folder with its logs, and print its path")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
-    folder = Path(tempfile.mkdtemp(prefix="tradewind-replay-"))
-    folder.chmod(0o755)
     settings = {
         "AIRFLOW__CORE__DAGS_FOLDER": "/opt/airflow/dags",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(FOLDER / "plugins"),
@@ -189,16 +185,13 @@ def main() -> None:
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
     }
-    tradewind = Tradewind(options.program.resolve(), folder, bundles(), settings)
     scenarios = chosen(options.only, options.subject)
-    try:
-        answers = replay(tradewind, scenarios, folder, options.at_once)
-    finally:
-        tradewind.stop()
-        if options.keep:
-            print(f"kept {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    with working_folder("tradewind-replay-", options.keep) as folder:
+        tradewind = Tradewind(options.program.resolve(), folder, bundles(), settings)
+        try:
+            answers = replay(tradewind, scenarios, folder, options.at_once)
+        finally:
+            tradewind.stop()
     sys.exit(0 if report(answers) else 1)
 
 

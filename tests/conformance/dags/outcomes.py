@@ -242,9 +242,9 @@ with DAG("fail_fast_waits_for_retries", schedule=None, start_date=START, fail_fa
         raise AirflowException("on purpose")
 
     fails_for_good() >> EmptyOperator(task_id="below")
-    # Waits for its next attempt when the other fails, and never has it.
+    # Waits for its next attempt when the other fails, and never has it. It starts first, however busy the machine is.
 
-    @task(retries=1, retry_delay=timedelta(hours=1))
+    @task(retries=1, retry_delay=timedelta(hours=1), priority_weight=100)
     def would_try_again():
         raise AirflowException("on purpose")
 
