@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row, query, query_scalar};
@@ -130,13 +131,16 @@ impl StoredRun {
         &self,
         connection: &mut PgConnection,
     ) -> Result<(Vec<TaskInstanceFacts>, HashSet<Option<Uuid>>)> {
-        let rows = query(include_str!("../queries/run_facts/task_instances.sql"))
+        // Row by row: there may be tens of thousands.
+        let mut rows = query(include_str!("../queries/run_facts/task_instances.sql"))
             .bind(&self.dag_id)
             .bind(&self.facts.run_id)
-            .fetch_all(connection)
-            .await?;
-        let versions = rows.iter().map(|row| row.try_get("dag_version_id")).collect::<Result<_, sqlx::Error>>()?;
-        let facts = rows.iter().map(task_instance).collect::<Result<_>>()?;
+            .fetch(connection);
+        let (mut facts, mut versions) = (Vec::new(), HashSet::new());
+        while let Some(row) = rows.try_next().await? {
+            versions.insert(row.try_get("dag_version_id")?);
+            facts.push(task_instance(&row)?);
+        }
         Ok((facts, versions))
     }
 

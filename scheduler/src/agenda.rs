@@ -1,6 +1,6 @@
 //! What the scheduler has to look at, and when.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,9 +11,6 @@ use tradewind_metadata::notify;
 
 /// Runs, or Dags, told of at most between two looks; with more, everything is looked at instead.
 const CAPACITY: usize = 10_000;
-
-/// Runs that a sweep has found and that one turn looks at.
-const SWEPT_AT_ONCE: usize = 8;
 
 /// News from other processes, gathered until the scheduler looks.
 #[derive(Debug, Clone, Default)]
@@ -116,8 +113,6 @@ pub(crate) struct Agenda {
     /// Runs to look at. One that was told of need not be looked at when another scheduler has decided on it since then;
     /// the others are looked at in any case.
     pub(crate) runs: BTreeMap<i32, Option<DateTime<Utc>>>,
-    /// Runs that a sweep has found, of which each turn takes a few: what is told of does not wait for all of them.
-    pub(crate) swept: VecDeque<i32>,
     /// Dags whose running runs have to be looked at.
     pub(crate) dags: BTreeSet<String>,
     /// Dags that may have the asset events they wait for.
@@ -128,6 +123,8 @@ pub(crate) struct Agenda {
     pub(crate) ended: Vec<i32>,
     /// Runs may have to be made.
     pub(crate) create: bool,
+    /// Queued runs may have become ready to start.
+    pub(crate) start: bool,
     /// Look at everything.
     pub(crate) everything: bool,
     /// Task instances may have become ready, or slots free.
@@ -144,14 +141,6 @@ impl Agenda {
         self.dags.extend(gathered.dags);
         self.assets.extend(gathered.assets);
         self.everything |= gathered.everything;
-    }
-
-    /// Takes up a few of the runs that a sweep has found. Returns whether there are more.
-    pub(crate) fn take_swept(&mut self) -> bool {
-        let few = self.swept.len().min(SWEPT_AT_ONCE);
-        let runs: Vec<i32> = self.swept.drain(..few).collect();
-        self.add_runs(runs);
-        !self.swept.is_empty()
     }
 
     /// Adds runs to look at in any case.
@@ -215,6 +204,9 @@ const REST: i32 = 2;
 /// A look that took no longer needs no rest.
 const QUICK: TimeDelta = TimeDelta::milliseconds(20);
 
+/// How long it is remembered that a look took long.
+const MEMORY: TimeDelta = TimeDelta::minutes(10);
+
 /// Runs that are left alone for a while, because the last look at them took long: thousands of task instances are read
 /// for it. What ends meanwhile is looked at together, so that one large run never takes all the time of the scheduler.
 /// Free slots are given away at once all the same.
@@ -229,13 +221,20 @@ impl Rest {
         let took = ended - began;
         if took > QUICK {
             self.until.insert(run, ended + took * REST);
+            self.until.retain(|_, until| ended - *until < MEMORY);
+        } else {
+            self.until.remove(&run);
         }
     }
 
+    /// Whether the last look at a run took long, so that the next one will.
+    pub(crate) fn takes_long(&self, run: i32) -> bool {
+        self.until.contains_key(&run)
+    }
+
     /// Until when a run rests still.
-    pub(crate) fn of(&mut self, run: i32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.until.retain(|_, until| *until > now);
-        self.until.get(&run).copied()
+    pub(crate) fn of(&self, run: i32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.until.get(&run).copied().filter(|until| *until > now)
     }
 }
 
@@ -261,15 +260,6 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sweep_has_found_is_taken_up_by_and_by() {
-        let mut agenda = Agenda { swept: (0..12).collect(), ..Agenda::default() };
-        assert!(agenda.take_swept());
-        assert!(agenda.runs.keys().copied().eq(0..8));
-        assert!(!agenda.take_swept());
-        assert_eq!((agenda.runs.len(), agenda.take_swept()), (12, false));
-    }
-
-    #[test]
     fn a_run_rests_in_proportion_to_what_it_costs() {
         let now = Utc::now();
         let at = |milliseconds| now + TimeDelta::milliseconds(milliseconds);
@@ -277,7 +267,12 @@ mod tests {
         rest.after(1, now, at(10));
         rest.after(2, now, at(50));
         assert_eq!((rest.of(1, at(10)), rest.of(2, at(50))), (None, Some(at(150))));
-        assert_eq!((rest.of(2, at(150)), rest.until.len()), (None, 0));
+        assert_eq!((rest.of(2, at(150)), rest.takes_long(2), rest.takes_long(1)), (None, true, false));
+        rest.after(2, at(150), at(160));
+        assert!(!rest.takes_long(2));
+        rest.after(3, now, at(50));
+        rest.after(4, at(700_000), at(700_050));
+        assert!(rest.takes_long(4) && !rest.takes_long(3), "what nobody looks at any more is forgotten");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod agenda;
+mod aside;
 mod asset_runs;
 mod asset_upkeep;
 mod custom_timetable;
@@ -18,9 +19,10 @@ mod reaper;
 mod run_creation;
 mod run_scheduling;
 mod run_start;
-mod statistics;
+mod table_upkeep;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -33,6 +35,7 @@ use tradewind_metadata::{Database, MetadataError, Result, deadline, notify, seri
 use tradewind_supervisor::evaluator::{Evaluator, service};
 
 use agenda::{Agenda, Alarms, News, Rest};
+use aside::{Aside, Look};
 use custom_timetable::Plans;
 use custom_weight::Weights;
 use dispatch::Dispatcher;
@@ -70,10 +73,11 @@ pub struct Scheduler {
     options: Options,
     job: Job,
     dags: serialized_dag::Cache,
-    runs: RunScheduler,
+    runs: Arc<RunScheduler>,
     dispatcher: Dispatcher,
     reaper: Reaper,
     agenda: Agenda,
+    aside: Aside,
     partitions: PartitionRuns,
     alarms: Alarms,
     rest: Rest,
@@ -84,7 +88,7 @@ pub struct Scheduler {
     next_deadline: Option<DateTime<Utc>>,
     /// Dags that want a run by their assets, and whom somebody else held at the last look.
     held_elsewhere: BTreeSet<String>,
-    statistics_settled: bool,
+    tables_settled: bool,
 }
 
 impl Scheduler {
@@ -98,14 +102,14 @@ impl Scheduler {
         let job = Job::start(database.pool(), JobType::Scheduler, &options.hostname, &unixname).await?;
         let dags = serialized_dag::Cache::default();
         let news = News::default();
-        let runs = RunScheduler {
+        let runs = Arc::new(RunScheduler {
             database: database.clone(),
             dags: dags.clone(),
             weights: Weights::new(database.clone(), news.clone()),
             job_id: job.id,
             max_retry_delay: options.max_retry_delay,
             poll_interval: TimeDelta::from_std(options.poll_interval).unwrap_or(UNDECIDED_FOR),
-        };
+        });
         let dispatcher =
             Dispatcher { database: database.clone(), dags: dags.clone(), parallelism: options.parallelism };
         let reaper = Reaper::new(database.clone(), dags.clone(), job.id, options.clone());
@@ -122,13 +126,14 @@ impl Scheduler {
             dispatcher,
             reaper,
             agenda: Agenda::default(),
+            aside: Aside::default(),
             partitions,
             alarms: Alarms::default(),
             rest: Rest::default(),
             next_due: None,
             next_deadline: None,
             held_elsewhere: BTreeSet::new(),
-            statistics_settled: false,
+            tables_settled: false,
         })
     }
 
@@ -152,8 +157,8 @@ impl Scheduler {
             self.options.heartbeat_interval,
             shutdown.clone(),
         ));
-        let statistics =
-            tokio::spawn(statistics::keep_fresh(self.database.clone(), self.options.poll_interval, shutdown.clone()));
+        let table_upkeep =
+            tokio::spawn(table_upkeep::keep(self.database.clone(), self.options.poll_interval, shutdown.clone()));
         let mut sweep = interval(self.options.poll_interval);
         let upkeep_interval = self.options.asset_upkeep_interval;
         let mut upkeep = interval_at(Instant::now() + upkeep_interval, upkeep_interval);
@@ -161,6 +166,7 @@ impl Scheduler {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
+            self.aside.begin(&self.runs, &news);
             let mut everything = false;
             tokio::select! {
                 biased;
@@ -182,9 +188,10 @@ impl Scheduler {
                 news.remind();
             }
         }
+        self.aside.settle().await;
         gathering.await.ok();
         heartbeat.await.ok();
-        statistics.await.ok();
+        table_upkeep.await.ok();
         let mut connection = self.database.pool().acquire().await?;
         self.job.end(&mut connection).await
     }
@@ -195,7 +202,13 @@ impl Scheduler {
     /// When the database fails; the next turn makes up for it.
     pub async fn take_whole_turn(&mut self) -> Result<()> {
         self.reaper.make_all_due();
-        self.turn(&News::default(), true).await
+        self.turn(&News::default(), true).await?;
+        while let Some((run, heard)) = self.aside.take_waiting() {
+            let look = Look::at(run, heard, &self.runs).await;
+            self.take_up(look)?;
+            self.turn(&News::default(), false).await?;
+        }
+        Ok(())
     }
 
     /// Waits for the moment at which time alone changes something.
@@ -216,6 +229,9 @@ impl Scheduler {
         self.agenda.everything |= sweep;
         self.agenda.create |= self.next_due.is_some_and(|due| due <= now);
         self.agenda.add_runs(self.alarms.take_due(now));
+        if let Some(look) = self.aside.take_ended() {
+            self.take_up(look)?;
+        }
         self.do_chores(now).await?;
         if self.agenda.everything || self.next_deadline.is_some_and(|deadline| deadline <= now) {
             self.handle_missed_deadlines(now).await?;
@@ -223,18 +239,14 @@ impl Scheduler {
         if self.agenda.everything {
             self.sweep(now).await?;
         }
-        if self.agenda.take_swept() {
-            news.remind();
-        }
         if sweep && let Some(evaluator) = &self.evaluator {
             service::answer_waiting(&self.database, evaluator, None, QUESTION_AGE).await?;
         }
         self.look_at_dags().await?;
         self.agenda.assets.append(&mut self.held_elsewhere);
-        let mut start = self.agenda.create;
-        while self.make_and_start_runs(start).await? {
+        while self.make_and_start_runs().await? {
             // A run that ended may make room for the next one of its Dag, which is looked at in the same turn.
-            start = self.look_at_runs().await?;
+            self.look_at_runs().await?;
         }
         if std::mem::take(&mut self.agenda.dispatch) {
             while retried(|| self.dispatcher.dispatch(Utc::now())).await? {}
@@ -282,7 +294,9 @@ impl Scheduler {
             .fetch_all(self.database.pool())
             .await?;
         counter!("tradewind.scheduler.runs_swept").increment(runs.len() as u64);
-        self.agenda.swept = runs.into();
+        for run in runs {
+            self.aside.add(run, None);
+        }
         (self.agenda.create, self.agenda.all_assets, self.agenda.dispatch) = (true, true, true);
         self.agenda.everything = false;
         Ok(())
@@ -300,6 +314,8 @@ impl Scheduler {
             .await?;
         self.agenda.add_runs(runs);
         self.agenda.dags.clear();
+        // What had been scheduled before its Dag was paused is queued now.
+        self.agenda.dispatch = true;
         Ok(())
     }
 
@@ -324,8 +340,8 @@ impl Scheduler {
     }
 
     /// Makes runs where that was asked for, and starts queued ones. Returns whether there are runs to look at.
-    async fn make_and_start_runs(&mut self, start: bool) -> Result<bool> {
-        let start = self.make_asset_runs().await? || start;
+    async fn make_and_start_runs(&mut self) -> Result<bool> {
+        self.agenda.start |= self.make_asset_runs().await? || self.agenda.create;
         if self.agenda.create {
             let now = Utc::now();
             let created =
@@ -336,54 +352,62 @@ impl Scheduler {
             let next = run_creation::next_due(&self.database, &self.plans).await?;
             self.next_due = next.map(|due| due.max(now + PAUSE_FOR_HELD_DAGS));
         }
-        if start {
+        if self.agenda.start {
             let started = retried(|| run_start::start_queued_runs(&self.database, Utc::now())).await?;
+            self.tables_settled &= started.is_empty();
             self.agenda.add_runs(started);
         }
-        self.agenda.create = false;
+        (self.agenda.create, self.agenda.start) = (false, false);
         Ok(!self.agenda.runs.is_empty())
     }
 
-    /// Takes every step that the runs on the agenda are ready for. Returns whether queued runs may have become ready to
-    /// start.
-    async fn look_at_runs(&mut self) -> Result<bool> {
-        if !self.statistics_settled {
-            self.statistics_settled = statistics::settle(&self.database).await?;
+    /// Takes every step that the runs on the agenda are ready for, but of those at which a look takes long.
+    async fn look_at_runs(&mut self) -> Result<()> {
+        if !self.tables_settled {
+            self.tables_settled = table_upkeep::settle(&self.database).await?;
         }
-        let mut may_start = false;
         while let Some((&run, &heard)) = self.agenda.runs.first_key_value() {
-            let now = Utc::now();
-            if let Some(until) = self.rest.of(run, now) {
+            if let Some(until) = self.rest.of(run, Utc::now()) {
                 self.alarms.set_by(run, until);
-                self.agenda.runs.remove(&run);
                 self.agenda.dispatch = true;
-                continue;
-            }
-            match retried(|| self.runs.schedule(run, heard, Utc::now())).await {
-                Ok(Looked::At(outcome)) => {
-                    self.rest.after(run, now, Utc::now());
-                    self.alarms.set(run, outcome.wake_at);
-                    self.agenda.add_runs(outcome.successors.into_iter().filter(|successor| *successor != run));
-                    self.agenda.create |= outcome.ended;
-                    self.agenda.dispatch = true;
-                    may_start |= outcome.ended;
-                    self.agenda.ended.extend(outcome.ended.then_some(run));
-                }
-                Ok(Looked::Queued) => may_start = true,
-                // Whoever else decides on it also dispatches.
-                Ok(Looked::ByAnother) => {}
-                // A user may have ended it, which makes room for others.
-                Ok(Looked::Gone) => {
-                    (self.agenda.create, self.agenda.dispatch) = (true, true);
-                    may_start = true;
-                }
-                Err(error @ MetadataError::Database(_)) => return Err(error),
-                // One run that cannot be read never keeps others waiting.
-                Err(error) => tracing::error!(dag_run_id = run, %error, "a run cannot be scheduled"),
+            } else if self.rest.takes_long(run) || self.aside.looks_at(run) {
+                self.aside.add(run, heard);
+                self.agenda.dispatch = true;
+            } else {
+                let look = Look::at(run, heard, &self.runs).await;
+                self.take_up(look)?;
             }
             self.agenda.runs.remove(&run);
         }
-        Ok(may_start)
+        Ok(())
+    }
+
+    /// Takes up what a look at a run led to.
+    fn take_up(&mut self, look: Look) -> Result<()> {
+        let Look { run, heard, began, ended, looked } = look;
+        match looked {
+            Ok(Looked::At(outcome)) => {
+                self.rest.after(run, began, ended);
+                self.alarms.set(run, outcome.wake_at);
+                self.agenda.add_runs(outcome.successors.into_iter().filter(|successor| *successor != run));
+                self.agenda.create |= outcome.ended;
+                // Who tells of a run may also have made room for others.
+                self.agenda.dispatch |= heard.is_some() || outcome.moved;
+                self.agenda.ended.extend(outcome.ended.then_some(run));
+            }
+            Ok(Looked::Queued) => self.agenda.start = true,
+            // Whoever else decides on it also dispatches.
+            Ok(Looked::ByAnother) => {}
+            // A user may have ended it, which makes room for others.
+            Ok(Looked::Gone) => (self.agenda.create, self.agenda.dispatch) = (true, true),
+            Err(error @ MetadataError::Database(_)) => {
+                self.agenda.runs.entry(run).or_insert(heard);
+                return Err(error);
+            }
+            // One run that cannot be read never keeps others waiting.
+            Err(error) => tracing::error!(dag_run_id = run, %error, "a run cannot be scheduled"),
+        }
+        Ok(())
     }
 }
 

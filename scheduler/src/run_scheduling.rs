@@ -31,6 +31,8 @@ const PACE_WHILE_SUSPENDED: TimeDelta = TimeDelta::minutes(1);
 pub(crate) struct Outcome {
     /// The run ended.
     pub(crate) ended: bool,
+    /// Something of the run was changed.
+    pub(crate) moved: bool,
     /// Time alone may change something at this moment.
     pub(crate) wake_at: Option<DateTime<Utc>>,
     /// Runs of the same Dag that waited for this one.
@@ -158,6 +160,7 @@ impl RunScheduler {
             step = step.while_suspended();
         }
         failpoint::reach("run_scheduling: decided").await?;
+        outcome.moved |= !step.is_idle();
         let is_whole = self.apply(connection, run, dag, version, &step, now, outcome).await?;
         if is_behind {
             dag_run_version::move_unfinished(connection, &run.dag_id, &run.facts.run_id, version).await?;
