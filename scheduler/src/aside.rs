@@ -1,10 +1,10 @@
 //! Looks beside the turns, one at a time: at runs that a sweep has found, and at those of thousands of task instances.
 //! What is told of other runs never waits for them.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tradewind_metadata::Result;
 
@@ -36,22 +36,15 @@ impl Look {
 /// The runs that wait for a look beside the turns, and the one that is looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Aside {
-    order: VecDeque<i32>,
-    heard: BTreeMap<i32, Option<DateTime<Utc>>>,
+    waiting: IndexMap<i32, Option<DateTime<Utc>>>,
     current: Option<(i32, oneshot::Receiver<Look>)>,
 }
 
 impl Aside {
     /// Adds a run, unless it waits already.
     pub(crate) fn add(&mut self, run: i32, heard: Option<DateTime<Utc>>) {
-        match self.heard.get_mut(&run) {
-            // What must be looked at in any case stays so.
-            Some(known) => *known = known.and(heard),
-            None => {
-                self.heard.insert(run, heard);
-                self.order.push_back(run);
-            }
-        }
+        // What must be looked at in any case stays so.
+        self.waiting.entry(run).and_modify(|known| *known = known.and(heard)).or_insert(heard);
     }
 
     /// Whether the run is being looked at: it cannot be looked at elsewhere meanwhile.
@@ -93,8 +86,7 @@ impl Aside {
 
     /// The run that has waited longest.
     pub(crate) fn take_waiting(&mut self) -> Option<(i32, Option<DateTime<Utc>>)> {
-        let run = self.order.pop_front()?;
-        Some((run, self.heard.remove(&run).flatten()))
+        self.waiting.shift_remove_index(0)
     }
 
     /// Waits for the end of the look that is being taken, so that its transaction is whole.

@@ -6,8 +6,9 @@ use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
+use ipnet::IpNet;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -18,13 +19,13 @@ pub(crate) enum Scheme {
     Https,
 }
 
-/// Addresses: one, or all that begin with the same bits.
+/// Addresses: one, those of a network, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// IPv4 as IPv6 has it.
-    start: Ipv6Addr,
-    /// Bits that count, of 128.
-    length: u32,
+pub enum Network {
+    /// Any address.
+    All,
+    /// One, or all that begin with the same bits.
+    Net(IpNet),
 }
 
 /// A text that is no network.
@@ -36,32 +37,22 @@ impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let error = || NetworkError(text.to_owned());
         if text == "*" {
-            return Ok(Self { start: Ipv6Addr::UNSPECIFIED, length: 0 });
+            return Ok(Self::All);
         }
-        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-        let address: IpAddr = address.parse().map_err(|_| error())?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let length = length.map_or(Ok(bits), |length| length.parse().map_err(|_| error()))?;
-        if length > bits {
-            return Err(error());
-        }
-        Ok(Self { start: mapped(address), length: 128 - bits + length })
+        let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
+        let network = text.parse().ok().or_else(address);
+        network.map(Self::Net).ok_or_else(|| NetworkError(text.to_owned()))
     }
 }
 
 impl Network {
+    /// An IPv4 address that is written as IPv6 counts as what it is.
     fn contains(self, address: IpAddr) -> bool {
-        let differing = self.start.to_bits() ^ mapped(address).to_bits();
-        differing.leading_zeros() >= self.length
-    }
-}
-
-fn mapped(address: IpAddr) -> Ipv6Addr {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
+        match self {
+            Self::All => true,
+            Self::Net(network) => network.contains(&address.to_canonical()),
+        }
     }
 }
 

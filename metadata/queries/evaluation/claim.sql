@@ -1,5 +1,5 @@
--- $1 seconds that a question must have waited, $2 how many are taken, $3 whether tests of connections are. A question that is older than any patience was left by
--- a process that died.
+-- $1 seconds that a question must have waited, $2 how many are taken, $3 whether tests of connections are. A question that
+-- is older than any patience was left by a process that died.
 WITH forgotten AS (
     DELETE FROM tradewind.evaluation WHERE asked_at < now() - interval '10 minutes'
 ),
