@@ -24,7 +24,8 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 use tower_http::trace::TraceLayer;
 use tradewind_airflow::config::Config;
-use tradewind_airflow::simple_auth::NewPassword;
+use tradewind_airflow::jwt::Jwt;
+use tradewind_airflow::simple_auth::{NewPassword, SimpleAuth};
 use tradewind_metadata::Database;
 
 /// Smaller answers are not worth packing (Airflow's `GZipMiddleware` setting, in bytes).
@@ -54,6 +55,18 @@ impl Connected<IncomingStream<'_, TlsListener>> for Peer {
 }
 
 impl WebServer {
+    /// Refuses what [`new`](Self::new) would refuse of the configuration, before there is a database.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn check(config: &Config, airflow_package: &Path) -> Result<(), OptionsError> {
+        let options = Options::from_config(config, airflow_package)?;
+        static_ui::check(&options)?;
+        auth::manager(config, &SimpleAuth::from_config(config)?)?;
+        Jwt::for_users(config, &options.jwt_secret)?;
+        Ok(())
+    }
+
     /// Prepares the server: reads its options, makes missing passwords, checks that the official UI is installed in
     /// `airflow_package` (the folder of the `airflow` package in the virtual environment).
     pub fn new(database: &Database, config: &Config, airflow_package: &Path) -> Result<Self, OptionsError> {

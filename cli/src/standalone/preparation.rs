@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use nix::unistd::{AccessFlags, access};
 use tradewind_airflow::config::{Config, Environment, Origin};
-use tradewind_airflow::simple_auth::SimpleAuth;
 use tradewind_dag_processor::bundle;
 use tradewind_metadata::connect_options;
 use tradewind_supervisor::pyhost;
+use tradewind_webserver::WebServer;
 
 use super::home::not_writable;
 use super::installation::Installations;
@@ -211,7 +211,7 @@ fn check_options(config: &Config, venv: &Venv) -> Result<()> {
     tradewind_worker::Options::from_config(config)?;
     tradewind_scheduler::Options::from_config(config, String::new())?;
     tradewind_dag_processor::Options::from_config(config, Some(venv.airflow()))?;
-    SimpleAuth::from_config(config)?;
+    WebServer::check(config, venv.airflow())?;
     Ok(())
 }
 

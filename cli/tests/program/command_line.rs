@@ -128,12 +128,19 @@ fn standalone_refuses_a_missing_environment() {
 
 #[test]
 fn standalone_refuses_what_a_component_would_refuse() {
-    let with_slots = |home: &Path| {
-        let mut command = standalone(home, &[]);
-        command.env("AIRFLOW__TRADEWIND__WORKER_SLOTS", "-1");
-        command
-    };
-    refuses(with_slots, 3, &["worker_slots", "at least 1"]);
+    for (option, value, words) in [
+        ("TRADEWIND__WORKER_SLOTS", "-1", ["worker_slots", "at least 1"]),
+        ("CORE__AUTH_MANAGER", "some.other.Manager", ["some.other.Manager", "SimpleAuthManager"]),
+        ("API__SSL_CERT", "/nonexistent.pem", ["ssl_cert", "ssl_key"]),
+        ("API_AUTH__JWT_ALGORITHM", "RS256", ["jwt_algorithm", "HS512"]),
+    ] {
+        let with_option = |home: &Path| {
+            let mut command = standalone(home, &[]);
+            command.env(format!("AIRFLOW__{option}"), value);
+            command
+        };
+        refuses(with_option, 3, &words);
+    }
 }
 
 #[test]
