@@ -15,6 +15,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from comparison import differences
 from normalise import Normaliser, write
 from official import (
     AIRFLOW_VERSION,
@@ -25,7 +26,7 @@ from official import (
     working_folder,
 )
 from operations import OPERATIONS, Operation
-from replay import MOST_DIFFERENCES_SHOWN, differences, plain
+from replay import MOST_DIFFERENCES_SHOWN, plain
 from steps import SOURCES, Ended, Player, Settle
 from tradewind import Tradewind
 

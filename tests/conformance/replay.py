@@ -16,6 +16,7 @@ from pathlib import Path
 
 import choices
 import parsed
+from comparison import differences
 from normalise import Normaliser
 from official import working_folder
 from record import FOLDER, RECORDED, bundles
@@ -29,30 +30,6 @@ MOST_DIFFERENCES_SHOWN = 12
 # Shorter than the recorder's: Tradewind does at once what official Airflow does in its next turn, and sweeps every 5 s.
 QUIET_SECONDS = 7
 MODULE_PREFIX = re.compile("unusual_prefix_[0-9a-f]{40}_")
-
-
-def differences(expected, found, path: str = "") -> list[str]:
-    """Where two values differ, one line each."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        lines = []
-        for key in sorted(expected.keys() | found.keys()):
-            inner = f"{path}.{key}" if path else key
-            if key not in found:
-                lines.append(f"{inner}: missing, expected {shown(expected[key])}")
-            elif key not in expected:
-                lines.append(f"{inner}: not expected, found {shown(found[key])}")
-            else:
-                lines += differences(expected[key], found[key], inner)
-        return lines
-    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        pairs = enumerate(zip(expected, found, strict=True))
-        return [line for index, (one, other) in pairs for line in differences(one, other, f"{path}[{index}]")]
-    return [] if expected == found else [f"{path}: expected {shown(expected)}, found {shown(found)}"]
-
-
-def shown(value) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return text if len(text) <= 160 else text[:157] + "…"
 
 
 def plain(value):

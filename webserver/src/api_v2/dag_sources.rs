@@ -38,7 +38,8 @@ async fn read(
 ) -> ApiResult<Response> {
     user.may_read(Resource::Dag)?;
     let as_text = wants_text(&headers)?;
-    let version = params.int("version_number");
+    // Airflow takes 0 for no version.
+    let version = params.int("version_number").filter(|version| *version != 0);
     params.check()?;
     let shown = version.map_or_else(|| "None".to_owned(), |version| version.to_string());
     let source: Option<Source> = sqlx::query_as(SOURCE).bind(&dag_id).bind(version).fetch_optional(&app.pool).await?;

@@ -2,7 +2,7 @@
 
 use crate::auth::{Resource, User};
 use crate::error::{ApiError, ApiResult};
-use crate::query::{Clause, Filter, Listing, Order, Params, PathInt, SortKey, key};
+use crate::query::{Clause, Filter, Listing, Order, Params, SortKey, key};
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::extract::{Path, State};
@@ -97,7 +97,7 @@ async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResu
 
 async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> ApiResult<Json<EventLog>> {
     user.may_read(Resource::View)?;
-    let id = PathInt::parse("event_log_id", &id)?;
+    let id: i64 = id.parse().map_err(|_| ApiError::bad_request("'event_log_id' must be an integer"))?;
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE l.id = "));
     let log = query.push_bind(id).build_query_as().fetch_optional(&app.pool).await?;
     log.map(Json).ok_or_else(|| ApiError::not_found(format!("The Event Log with id: `{id}` not found")))

@@ -175,8 +175,8 @@ async fn create(
         return Err(ApiError::conflict(detail));
     }
     sqlx::query(
-        "INSERT INTO xcom (dag_run_id, dag_id, run_id, task_id, map_index, key, value, timestamp) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO xcom (dag_run_id, dag_id, run_id, task_id, map_index, key, value, timestamp, dag_result) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, FALSE)",
     )
     .bind(run.id)
     .bind(dag_id)
@@ -187,7 +187,14 @@ async fn create(
     .bind(&value)
     .bind(Utc::now())
     .execute(&app.pool)
-    .await?;
+    .await
+    .map_err(|error| match error.as_database_error() {
+        // Official Airflow answers 500.
+        Some(cause) if cause.is_foreign_key_violation() => ApiError::not_found(format!(
+            "Task instance of task `{task_id}` with map index {map_index} not found in Dag run `{run_id}`"
+        )),
+        _ => error.into(),
+    })?;
     let entry = find(&app, &owner, &key, map_index).await?;
     let entry = entry.ok_or_else(|| ApiError::not_found(format!("XCom entry with key: `{key}` not found")))?;
     Ok((StatusCode::CREATED, Json(entry)))

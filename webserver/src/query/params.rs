@@ -94,13 +94,34 @@ impl Params {
         value
     }
 
+    /// A finite number greater than 0.
+    pub(crate) fn positive_float(&mut self, name: &str) -> Option<f64> {
+        let value = self.float(name)?;
+        if value <= 0.0 {
+            let text = self.text(name).unwrap_or_default();
+            let problem = Problem::new("greater_than", &["query", name], "Input should be greater than 0", text);
+            self.problems.push(problem.context(json!({"gt": 0.0})));
+        }
+        (value.is_finite() && value > 0.0).then_some(value)
+    }
+
     /// A point in time; without an offset it is UTC.
     pub(crate) fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
         let text = self.text(name)?;
         let value = parse_time(&text).map(|(time, _)| time);
         if value.is_none() {
-            let message = "Input should be a valid datetime or date, invalid character in year";
-            self.problem("datetime_from_date_parsing", name, message, &text);
+            self.problems.push(unreadable_time(&["query", name], &text));
+        }
+        value
+    }
+
+    /// A point in time as the older parameters read it; what is none refuses the request in words of their own.
+    pub(crate) fn lenient_time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let text = self.text(name)?;
+        let value = parse_time(&text).map(|(time, _)| time);
+        if value.is_none() {
+            let detail = format!("Invalid datetime: '{text}'. Please check the date parameter have this value.");
+            self.refuse(ApiError::bad_request(detail));
         }
         value
     }
@@ -110,7 +131,7 @@ impl Params {
         let text = self.text(name)?;
         let value = text.parse().ok();
         if value.is_none() {
-            let reason = if text.len() < 10 { "input is too short" } else { "invalid character in year" };
+            let reason = unreadable_reason(&text);
             let message = format!("Input should be a valid date or datetime, {reason}");
             let problem = Problem::new("date_from_datetime_parsing", &["query", name], message, text);
             self.problems.push(problem.context(json!({"error": reason})));
@@ -120,13 +141,22 @@ impl Params {
 
     /// One of a fixed list of words.
     pub(crate) fn word(&mut self, name: &str, words: &[&str]) -> Option<String> {
+        self.one_of("enum", name, words)
+    }
+
+    /// The same of a parameter that Airflow declares as a list of literals, not as an enumeration.
+    pub(crate) fn literal(&mut self, name: &str, words: &[&str]) -> Option<String> {
+        self.one_of("literal_error", name, words)
+    }
+
+    fn one_of(&mut self, kind: &str, name: &str, words: &[&str]) -> Option<String> {
         let text = self.text(name)?;
         if words.contains(&text.as_str()) {
             return Some(text);
         }
         let expected = expected_words(words);
         self.problems.push(
-            Problem::new("enum", &["query", name], format!("Input should be {expected}"), text)
+            Problem::new(kind, &["query", name], format!("Input should be {expected}"), text)
                 .context(json!({"expected": expected})),
         );
         None
@@ -221,6 +251,20 @@ fn parse_bool(text: &str) -> Option<bool> {
         "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
         _ => None,
     }
+}
+
+/// Why a text is no date, in pydantic's words.
+fn unreadable_reason(text: &str) -> &'static str {
+    /// The shortest text that can be a date, `2026-01-01`.
+    const SHORTEST: usize = 10;
+    if text.len() < SHORTEST { "input is too short" } else { "invalid character in year" }
+}
+
+/// What pydantic says of a text that is no time.
+pub(crate) fn unreadable_time(place: &[&str], text: &str) -> Problem {
+    let reason = unreadable_reason(text);
+    let message = format!("Input should be a valid datetime or date, {reason}");
+    Problem::new("datetime_from_date_parsing", place, message, text).context(json!({"error": reason}))
 }
 
 /// A time, date or number of seconds (milliseconds when large) as pydantic accepts it, and whether it names its offset.

@@ -41,7 +41,7 @@ const CONDITION: &str = "($1::text IS NULL OR q.target_dag_id = $1) AND ($2::int
 impl Wanted {
     fn new(params: &mut Params, dag_id: Option<String>, asset_id: Option<&str>) -> ApiResult<Self> {
         let asset_id = asset_id.map(|id| PathInt::parse("asset_id", id)).transpose()?;
-        let before = params.time("before");
+        let before = params.lenient_time("before");
         params.check()?;
         Ok(Self { dag_id, asset_id, before })
     }

@@ -25,9 +25,9 @@ pub(super) async fn wait(
     if params.text("interval").is_none() {
         params.missing("interval");
     }
-    let interval = params.float("interval").filter(|interval| interval.is_finite() && *interval > 0.0);
+    let interval = params.positive_float("interval");
     params.check()?;
-    let interval = interval.ok_or_else(|| ApiError::unprocessable("interval must be greater than 0"))?;
+    let interval = interval.ok_or_else(|| ApiError::unprocessable("interval must be a finite number"))?;
     let result_tasks = params.texts("result");
     RunKey::require(&app.pool, &dag_id, &run_id).await?;
     let lines = async_stream::stream! {

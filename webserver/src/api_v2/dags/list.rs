@@ -65,7 +65,7 @@ impl DagFilter {
 
 fn tags(params: &mut Params, filter: &mut Filter) {
     let tags = params.texts("tags");
-    let all = params.word("tags_match_mode", &["any", "all"]).as_deref() == Some("all");
+    let all = params.literal("tags_match_mode", &["any", "all"]).as_deref() == Some("all");
     if tags.is_empty() {
         return;
     }

@@ -43,7 +43,7 @@ struct Graph {
 
 async fn read(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Graph>> {
     user.may_read(Resource::Dag)?;
-    let kind = params.word("dependency_type", &["scheduling", "data"]);
+    let kind = params.literal("dependency_type", &["scheduling", "data"]);
     let node_id = params.text("node_id");
     params.check()?;
     if kind.as_deref() == Some("data") {
