@@ -36,7 +36,9 @@ pub(crate) async fn of_chains(deployment: &Deployment, rate: u32, successes: usi
         deployment.trigger("chain", &format!("run_{chain}")).await?;
     }
     begun(deployment, chains).await?;
-    measure(deployment, &mut listener, rate, chains * (LENGTH - 1)).await
+    let delays = measure(deployment, &mut listener, rate, chains * (LENGTH - 1)).await?;
+    deployment.forget("chain").await?;
+    Ok(delays)
 }
 
 /// Runs so many independent tasks in one run, [`ABREAST`] at once: a success makes room for the next one.
@@ -52,7 +54,9 @@ pub(crate) async fn of_a_wide_run(
     let mut listener = notify::listen(deployment.database().pool(), &[notify::QUEUE]).await?;
     deployment.trigger("wide", "run").await?;
     begun(deployment, ABREAST).await?;
-    measure(deployment, &mut listener, rate, successes.min(tasks.len() - ABREAST)).await
+    let delays = measure(deployment, &mut listener, rate, successes.min(tasks.len() - ABREAST)).await?;
+    deployment.forget("wide").await?;
+    Ok(delays)
 }
 
 /// Waits until so many first messages are there: how runs start is another question.

@@ -33,7 +33,7 @@ pub(crate) async fn measure(deployment: &Deployment, dag_id: &str, tasks: usize)
         deployment.until("the run is queued", "SELECT count(*) FROM tradewind.outbox", |count| count >= wanted).await?;
     let per_second = |since: Instant| tasks as f64 / queued.duration_since(since).as_secs_f64().max(0.001);
     let rates = Rates { queued_per_second: per_second(scheduled), overall_per_second: per_second(triggered) };
-    forget(deployment, dag_id).await?;
+    deployment.forget(dag_id).await?;
     Ok(rates)
 }
 
@@ -66,13 +66,4 @@ async fn add_wide_dag(
     let fields = json!({"pool": pool, "priority_weight": priority_weight});
     let document = dag(dag_id, &names, &fields, &json!({"max_active_tasks": tasks}));
     deployment.add_dags(vec![document]).await
-}
-
-/// Ends the run without running it: its task instances, its messages and the run itself go.
-async fn forget(deployment: &Deployment, dag_id: &str) -> anyhow::Result<()> {
-    let pool = deployment.database().pool();
-    query("DELETE FROM dag_run WHERE dag_id = $1").bind(dag_id).execute(pool).await?;
-    query("DELETE FROM tradewind.outbox").execute(pool).await?;
-    query("ANALYZE").execute(pool).await?;
-    Ok(())
 }

@@ -37,23 +37,42 @@ pub async fn latest(connection: &mut PgConnection, dag_id: &str) -> Result<Optio
 
 /// A version of a Dag.
 pub async fn of_version(connection: &mut PgConnection, dag_version_id: Uuid) -> Result<Option<DagDocument>> {
-    let stored = query_as("SELECT data, data_compressed FROM serialized_dag WHERE dag_version_id = $1")
+    text_of_version(connection, dag_version_id).await?.as_deref().map(decode).transpose()
+}
+
+/// The same as text: of a large Dag, decoding takes many times the memory of its text.
+pub async fn text_of_version(connection: &mut PgConnection, dag_version_id: Uuid) -> Result<Option<String>> {
+    let stored = query_as("SELECT data::text, data_compressed FROM serialized_dag WHERE dag_version_id = $1")
         .bind(dag_version_id)
         .fetch_optional(connection)
         .await?;
-    stored.map(read).transpose()
+    stored.map(text).transpose()
+}
+
+/// The two columns that may hold a document, the first as text.
+type Stored = (Option<String>, Option<Vec<u8>>);
+
+fn read(stored: Stored) -> Result<DagDocument> {
+    decode(&text(stored)?)
+}
+
+fn decode(text: &str) -> Result<DagDocument> {
+    serde_json::from_str(text).map(DagDocument).map_err(|error| corrupt(error.to_string()))
 }
 
 /// `[core] compress_serialized_dags` decides which of the two columns holds the document.
-fn read((plain, compressed): (Option<Value>, Option<Vec<u8>>)) -> Result<DagDocument> {
-    let corrupt = |detail: String| MetadataError::Corrupt(format!("serialized_dag: {detail}"));
-    if let Some(plain) = plain.filter(|document| !document.is_null()) {
-        return Ok(DagDocument(plain));
+fn text((plain, compressed): Stored) -> Result<String> {
+    if let Some(plain) = plain.filter(|text| text != "null") {
+        return Ok(plain);
     }
-    let compressed = compressed.ok_or_else(|| corrupt("neither data nor data_compressed is set".to_owned()))?;
-    let mut text = Vec::new();
-    ZlibDecoder::new(compressed.as_slice()).read_to_end(&mut text).map_err(|error| corrupt(error.to_string()))?;
-    serde_json::from_slice(&text).map(DagDocument).map_err(|error| corrupt(error.to_string()))
+    let compressed = compressed.ok_or_else(|| corrupt("neither data nor data_compressed is set"))?;
+    let mut text = String::new();
+    ZlibDecoder::new(compressed.as_slice()).read_to_string(&mut text).map_err(|error| corrupt(error.to_string()))?;
+    Ok(text)
+}
+
+fn corrupt(detail: impl std::fmt::Display) -> MetadataError {
+    MetadataError::Corrupt(format!("serialized_dag: {detail}"))
 }
 
 impl DagDocument {

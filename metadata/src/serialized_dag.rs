@@ -104,10 +104,10 @@ impl Cache {
         {
             return Ok(Arc::clone(dag));
         }
-        let document = dag_document::of_version(connection, version)
+        let text = dag_document::text_of_version(connection, version)
             .await?
             .ok_or_else(|| MetadataError::NotFound(format!("version {version} of a Dag has no document")))?;
-        let dag = serialized_dag::parse(document.as_value())
+        let dag = serialized_dag::parse_text(&text)
             .map_err(|error| MetadataError::Corrupt(format!("serialized_dag, version {version}: {error}")))?;
         let dag = Arc::new(dag);
         self.kept().put(version, hash, Arc::clone(&dag));

@@ -17,8 +17,8 @@ use crate::{MetadataError, Result, notify, priority_weight};
 /// minutes for thousands.
 const PLANNED_ANEW: usize = 32;
 
-/// Transitions written by one statement, so that thousands take no more memory than these.
-const BATCH: usize = 1_000;
+/// Task instances written by one statement, so that thousands take no more memory than these.
+pub const BATCH: usize = 1_000;
 
 /// A change of state that happens only if the task instance is still in one of the states it may leave.
 #[derive(Debug, Clone)]
@@ -152,7 +152,7 @@ impl From<NewTaskInstance> for New {
 /// Python's pickle of an empty dictionary, protocol 5: the `executor_config` of a task that sets none.
 const EMPTY_EXECUTOR_CONFIG: &[u8] = b"\x80\x05}\x94.";
 
-/// Makes task instances in one statement; those that exist are left alone.
+/// Makes task instances; those that exist are left alone.
 pub async fn create(
     connection: &mut PgConnection,
     dag: &Dag,
@@ -160,24 +160,24 @@ pub async fn create(
     new: &[New],
     now: DateTime<Utc>,
 ) -> Result<()> {
-    if new.is_empty() {
-        return Ok(());
+    for batch in new.chunks(BATCH) {
+        let ids: Vec<Uuid> = batch.iter().map(|_| Uuid::now_v7()).collect();
+        let rows: Vec<Value> = batch.iter().zip(&ids).map(|(new, id)| row(dag, new, *id)).collect();
+        query(include_str!("../queries/task_instance/create.sql"))
+            .bind(Value::Array(rows))
+            .bind(&dag.dag_id)
+            .bind(run.run_id)
+            .bind(run.dag_version_id)
+            .bind(run.context_carrier)
+            .bind(EMPTY_EXECUTOR_CONFIG)
+            .bind(now)
+            .execute(&mut *connection)
+            .await?;
+        let weighed: Vec<Uuid> =
+            batch.iter().zip(ids).filter(|(new, _)| dag.has_custom_weight(new.task)).map(|(_, id)| id).collect();
+        priority_weight::want(&mut *connection, &weighed).await?;
     }
-    let ids: Vec<Uuid> = new.iter().map(|_| Uuid::now_v7()).collect();
-    let rows: Vec<Value> = new.iter().zip(&ids).map(|(new, id)| row(dag, new, *id)).collect();
-    query(include_str!("../queries/task_instance/create.sql"))
-        .bind(Value::Array(rows))
-        .bind(&dag.dag_id)
-        .bind(run.run_id)
-        .bind(run.dag_version_id)
-        .bind(run.context_carrier)
-        .bind(EMPTY_EXECUTOR_CONFIG)
-        .bind(now)
-        .execute(&mut *connection)
-        .await?;
-    let weighed: Vec<Uuid> =
-        new.iter().zip(ids).filter(|(new, _)| dag.has_custom_weight(new.task)).map(|(_, id)| id).collect();
-    priority_weight::want(connection, &weighed).await
+    Ok(())
 }
 
 fn row(dag: &Dag, new: &New, id: Uuid) -> Value {

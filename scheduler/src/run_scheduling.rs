@@ -13,7 +13,7 @@ use tradewind_metadata::{
     trigger,
 };
 use tradewind_model::dag::Dag;
-use tradewind_model::scheduling::{self, RunEnd, RunView, Start, Step};
+use tradewind_model::scheduling::{self, RunEnd, RunView, Start, StateChange, Step};
 use tradewind_model::state::{DagRunState, TaskInstanceState};
 use uuid::Uuid;
 
@@ -181,21 +181,16 @@ impl RunScheduler {
         now: DateTime<Utc>,
         outcome: &mut Outcome,
     ) -> Result<bool> {
-        let mut transitions: Vec<Transition> = step
-            .end
-            .iter()
-            .map(|change| {
-                let change_of_state = Transition::new(change.id, &[change.from], Some(change.to));
-                if !change.is_dated {
-                    return change_of_state;
-                }
-                change_of_state.with("start_date", json!(now)).with("end_date", json!(now)).with("duration", 0.0)
-            })
-            .collect();
-        transitions.extend(step.schedule.iter().map(|start| scheduled(start, now)));
-        transitions.extend(step.succeed.iter().map(|start| succeeded(start, now)));
-        if transition_silently(connection, &transitions).await?.len() < transitions.len() {
-            return Ok(false);
+        let mut changes: Vec<Change> = step.end.iter().map(Change::End).collect();
+        changes.extend(step.schedule.iter().map(Change::Schedule));
+        changes.extend(step.succeed.iter().map(Change::Succeed));
+        // In the order of their ids over all batches, so that two schedulers never wait for each other in a circle.
+        changes.sort_unstable_by_key(Change::id);
+        for batch in changes.chunks(task_instance::BATCH) {
+            let transitions: Vec<Transition> = batch.iter().map(|change| change.transition(now)).collect();
+            if transition_silently(connection, &transitions).await?.len() < transitions.len() {
+                return Ok(false);
+            }
         }
         self.defer(connection, dag, &step.defer, now).await?;
         task_instance::expand(connection, &step.expand).await?;
@@ -358,17 +353,42 @@ async fn follow_version(
     Ok(!dag_run_version::is_known(connection, &run.dag_id, run_id, version).await?)
 }
 
-fn scheduled(start: &Start, now: DateTime<Utc>) -> Transition {
-    Transition::new(start.id, &[start.from], Some(TaskInstanceState::Scheduled))
-        .with("scheduled_dttm", json!(now))
-        .with("try_number", start.try_number)
+/// A change of state that a step asks for. There may be tens of thousands, so that they become [`Transition`]s, which are
+/// larger, a batch at a time.
+#[derive(Debug, Clone, Copy)]
+enum Change<'a> {
+    End(&'a StateChange),
+    Schedule(&'a Start),
+    /// An `EmptyOperator` has nothing to run.
+    Succeed(&'a Start),
 }
 
-/// An `EmptyOperator` has nothing to run.
-fn succeeded(start: &Start, now: DateTime<Utc>) -> Transition {
-    Transition::new(start.id, &[start.from], Some(TaskInstanceState::Success))
-        .with("start_date", json!(now))
-        .with("end_date", json!(now))
-        .with("duration", 0.0)
-        .with("try_number", start.try_number)
+impl Change<'_> {
+    fn id(&self) -> Uuid {
+        match self {
+            Self::End(change) => change.id,
+            Self::Schedule(start) | Self::Succeed(start) => start.id,
+        }
+    }
+
+    fn transition(&self, now: DateTime<Utc>) -> Transition {
+        match self {
+            Self::End(change) => {
+                let transition = Transition::new(change.id, &[change.from], Some(change.to));
+                if change.is_dated { instantly(transition, now) } else { transition }
+            }
+            Self::Schedule(start) => Transition::new(start.id, &[start.from], Some(TaskInstanceState::Scheduled))
+                .with("scheduled_dttm", json!(now))
+                .with("try_number", start.try_number),
+            Self::Succeed(start) => {
+                let transition = Transition::new(start.id, &[start.from], Some(TaskInstanceState::Success));
+                instantly(transition, now).with("try_number", start.try_number)
+            }
+        }
+    }
+}
+
+/// Starts and ends at once.
+fn instantly(transition: Transition, now: DateTime<Utc>) -> Transition {
+    transition.with("start_date", json!(now)).with("end_date", json!(now)).with("duration", 0.0)
 }

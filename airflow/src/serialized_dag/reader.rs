@@ -45,7 +45,17 @@ impl<'a> Reader<'a> {
     /// A field that is there and not null.
     pub(super) fn get(&'a self, name: &'a str) -> Option<Self> {
         let value = self.value.get(name).filter(|value| !value.is_null())?;
-        Some(Self { value, parent: Some(self), step: Step::Field(name) })
+        Some(self.field(name, value))
+    }
+
+    /// A field that is kept elsewhere.
+    pub(super) fn field(&'a self, name: &'a str, value: &'a Value) -> Self {
+        Self { value, parent: Some(self), step: Step::Field(name) }
+    }
+
+    /// An item of a list that is kept elsewhere.
+    pub(super) fn item(&'a self, index: usize, value: &'a Value) -> Self {
+        Self { value, parent: Some(self), step: Step::Index(index) }
     }
 
     pub(super) fn require(&'a self, name: &'a str) -> Result<Self, SerializedDagError> {
@@ -54,14 +64,12 @@ impl<'a> Reader<'a> {
 
     pub(super) fn items(&'a self) -> Result<impl Iterator<Item = Self>, SerializedDagError> {
         let items = self.value.as_array().ok_or_else(|| self.expected("a list"))?;
-        Ok(items.iter().enumerate().map(|(index, value)| Self { value, parent: Some(self), step: Step::Index(index) }))
+        Ok(items.iter().enumerate().map(|(index, value)| self.item(index, value)))
     }
 
     pub(super) fn fields(&'a self) -> Result<impl Iterator<Item = (&'a str, Self)>, SerializedDagError> {
         let fields = self.value.as_object().ok_or_else(|| self.expected("an object"))?;
-        Ok(fields
-            .iter()
-            .map(|(name, value)| (name.as_str(), Self { value, parent: Some(self), step: Step::Field(name) })))
+        Ok(fields.iter().map(|(name, value)| (name.as_str(), self.field(name, value))))
     }
 
     pub(super) fn text(&self) -> Result<&'a str, SerializedDagError> {

@@ -40,6 +40,8 @@ fn every_recorded_document_is_read_and_named_as_official_airflow_names_it() {
         let dag = parse(&document).unwrap_or_else(|error| panic!("{dag_id}: {error}"));
         assert_eq!(dag.dag_id, dag_id);
         assert_eq!(dag_hash(&document), hash, "{dag_id}");
+        let of_text = parse_text(&document.to_string()).unwrap_or_else(|error| panic!("{dag_id}: {error}"));
+        assert_eq!(format!("{of_text:?}"), format!("{dag:?}"), "{dag_id}: its text says the same");
     }
 }
 
@@ -191,4 +193,19 @@ fn the_hash_leaves_out_the_file_and_the_order_of_tasks() {
     assert_eq!(dag_hash(&document), dag_hash(&moved));
     moved["dag"]["max_active_runs"] = json!(1);
     assert_ne!(dag_hash(&document), dag_hash(&moved));
+}
+
+#[test]
+fn a_text_is_refused_as_its_document_is() {
+    let mut document = fixture("every_setting");
+    document["dag"]["tasks"][1]["__var"]["retries"] = json!("many");
+    let of_text = parse_text(&document.to_string()).map(|_| ());
+    assert_eq!(of_text, parse(&document).map(|_| ()));
+    assert!(of_text.is_err_and(|error| error.to_string().contains("$.dag.tasks[1].__var.retries")));
+    for wrong in
+        [json!([]), json!({"__version": 3, "dag": 7}), json!({"__version": 3, "dag": {"dag_id": "d", "tasks": 7}})]
+    {
+        assert_eq!(parse_text(&wrong.to_string()).map(|_| ()), parse(&wrong).map(|_| ()), "{wrong}");
+    }
+    assert!(matches!(parse_text("{"), Err(SerializedDagError::Json { .. })));
 }

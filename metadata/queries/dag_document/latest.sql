@@ -1,5 +1,5 @@
 -- The stored Dag of the latest version.
-SELECT stored.data, stored.data_compressed
+SELECT stored.data::text, stored.data_compressed
 FROM dag_version version
 JOIN serialized_dag stored ON stored.dag_version_id = version.id
 WHERE version.dag_id = $1

@@ -1,5 +1,5 @@
 -- The stored Dag of a run: of the version it is pinned to, else the latest.
-SELECT stored.data, stored.data_compressed
+SELECT stored.data::text, stored.data_compressed
 FROM dag_run run
 JOIN LATERAL (
     SELECT version.id
