@@ -277,6 +277,7 @@ impl Config {
     /// Values that must come from a fixed list, checked at start so that a typing error cannot hide.
     fn check_choices(&self) -> Result<(), ConfigError> {
         const CHOICES: &[(&str, &str, &[&str])] = &[
+            ("api", "expose_config", &["True", "False", "non-sensitive-only", "t", "f", "1", "0"]),
             ("core", "dag_ignore_file_syntax", &["glob", "regexp"]),
             ("core", "default_task_weight_rule", &["downstream", "upstream", "absolute"]),
             ("dag_processor", "file_parsing_sort_mode", &["modified_time", "random_seeded_by_host", "alphabetical"]),

@@ -198,7 +198,7 @@ pub(super) const AIRFLOW: &[ConfigOption] = &[
     option("api", "theme", None, Kind::Text, false),
     option("api", "enable_swagger_ui", Some("True"), Kind::Boolean, false),
     option("api", "secret_key", Some(""), Kind::Text, true),
-    option("api", "expose_config", Some("False"), Kind::Boolean, false),
+    option("api", "expose_config", Some("False"), Kind::Text, false),
     option("api", "expose_stacktrace", Some("False"), Kind::Boolean, false),
     option("api", "dag_cache_size", Some("64"), Kind::Integer, false),
     option("api", "dag_cache_ttl", Some("3600"), Kind::Integer, false),

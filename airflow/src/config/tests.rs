@@ -58,6 +58,13 @@ fn a_wrong_value_names_option_origin_and_cure() {
 }
 
 #[test]
+fn the_old_value_of_an_option_that_became_a_switch_is_taken() {
+    let config = load("", &[("AIRFLOW__API__EXPOSE_CONFIG", "non-sensitive-only")]).expect("a configuration");
+    assert_eq!(config.string("api", "expose_config").expect("a text"), "non-sensitive-only");
+    load("", &[("AIRFLOW__API__EXPOSE_CONFIG", "perhaps")]).expect_err("a refusal");
+}
+
+#[test]
 fn multi_line_values_and_variables_in_values_are_read() {
     let cfg =
         "[dag_processor]\ndag_bundle_config_list = [\n    {\"name\": \"a\"}\n  ]\n[core]\ndags_folder = ${ROOT}/dags\n";
