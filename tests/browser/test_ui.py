@@ -15,51 +15,13 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from playwright.sync_api import Error, Locator, Page, Response, expect, sync_playwright
+from playwright.sync_api import Error, Locator, Page, expect, sync_playwright
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+from complaints import Complaints
+from visitor import ARGUMENTS, CHROMIUM, PAINTED_COLOUR, VIEWPORT
+
 STEP_TIMEOUT_MS = 20_000
 RUN_TIMEOUT_MS = 120_000
-
-# Style sheets name colours in many notations; a painted pixel has one.
-PAINTED_COLOUR = """element => {
-  const canvas = document.createElement("canvas").getContext("2d");
-  canvas.fillStyle = getComputedStyle(element).backgroundColor;
-  canvas.fillRect(0, 0, 1, 1);
-  return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-}"""
-
-
-class Complaints:
-    """What the browser saw go wrong behind a page that may look right."""
-
-    def __init__(self, page: Page):
-        self.found: list[str] = []
-        self.logged_in = False
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.found.append(f"script error: {error}"))
-        page.on("response", self._response)
-        page.on("requestfailed", self._request_failed)
-
-    def _console(self, message) -> None:
-        # "Failed to load resource" only repeats an answer that `_response` judges by its status.
-        if message.type == "error" and not message.text.startswith("Failed to load resource"):
-            self.found.append(f"console: {message.text}")
-
-    def _response(self, response: Response) -> None:
-        if response.status == 401 and not self.logged_in:
-            return
-        if response.status >= 400:
-            self.found.append(f"HTTP {response.status}: {response.request.method} {response.url}")
-
-    def _request_failed(self, request) -> None:
-        # The UI cancels requests when it leaves a page; that is no failure.
-        if request.failure and "ERR_ABORTED" not in request.failure:
-            self.found.append(f"{request.failure}: {request.method} {request.url}")
 
 
 class Visit:
@@ -203,7 +165,7 @@ def main() -> None:
     expect.set_options(timeout=STEP_TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page = browser.new_page(viewport=VIEWPORT)
         page.set_default_timeout(STEP_TIMEOUT_MS)
         complaints = Complaints(page)
         visit(page, options, complaints)

@@ -1,0 +1,3 @@
+"""An Airflow Dag that cannot be imported."""
+
+raise ImportError("the flour is missing")
