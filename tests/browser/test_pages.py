@@ -1,6 +1,6 @@
 """The official UI, page by page, in a real browser.
 
-    python tests/browser/test_pages.py BASE_URL USER PASSWORD FOLDER SCREENSHOT_FOLDER [--only WORDS]
+    python tests/browser/test_pages.py BASE_URL USER PASSWORD FOLDER SCREENSHOT_FOLDER [--only EXPRESSION]
 
 Expects the Dags of `tests/browser/dags` in the state in which `tests/tests/browser.rs` brings them. A page that fails
 hides no other: all are visited, and it is said what is wrong with which of them, with a screenshot of each.
@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("password")
     parser.add_argument("folder", type=Path)
     parser.add_argument("screenshots", type=Path)
-    parser.add_argument("--only", default="", help="visits whose name holds these words")
+    parser.add_argument("--only", default="", help="visits whose name matches this expression")
     return parser.parse_args()
 
 
@@ -58,7 +58,7 @@ def visit_all(browser: Browser, options: argparse.Namespace) -> list[str]:
     ui.log_in()
     failed: list[str] = []
     for name, visit in VISITS:
-        if options.only not in name:
+        if not re.search(options.only, name):
             continue
         begin = time.monotonic()
         complaints = complaints_of(name, visit, ui)
