@@ -19,8 +19,9 @@ use crate::dag_run_trigger::timetable_of;
 use crate::serialized_dag::Cache;
 use crate::{MetadataError, Result, evaluation};
 
-/// Runs that a plugin's timetable is asked for at most: more are a mistake of the timetable.
-const MAX_CUSTOM_RUNS: usize = 10_000;
+/// The runs of a backfill at most: they are made in one transaction, while the user waits. More are a mistake, such as a
+/// date in the wrong century; of a plugin's timetable no more are asked for.
+const MAX_RUNS: usize = 10_000;
 
 /// What to do with dates that have a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +214,10 @@ fn own_infos(
         next.map_err(|error| MetadataError::Invalid(format!("Dag {}: {error}", dag.dag_id)))
     };
     while let Some(info) = next(infos.last())? {
+        if infos.len() == MAX_RUNS {
+            let message = format!("A backfill of {} cannot have more than {MAX_RUNS} runs.", dag.dag_id);
+            return Err(MetadataError::Invalid(message));
+        }
         infos.push(info);
     }
     Ok(infos)
@@ -225,12 +230,8 @@ async fn custom_infos(
     custom: &CustomTimetable,
     restriction: TimeRestriction,
 ) -> Result<Vec<DagRunInfo>> {
-    let question = RunsBetween {
-        timetable: custom.serialized(),
-        last: None,
-        restriction: restriction.into(),
-        limit: MAX_CUSTOM_RUNS,
-    };
+    let question =
+        RunsBetween { timetable: custom.serialized(), last: None, restriction: restriction.into(), limit: MAX_RUNS };
     let answer = evaluation::ask(pool, &dag.dag_id, question, evaluation::PATIENCE).await?;
     if let Some(error) = answer.error {
         tracing::error!(dag_id = dag.dag_id, %error, traceback = error.traceback, "the timetable failed");

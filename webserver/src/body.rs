@@ -2,6 +2,7 @@
 
 use crate::error::{ApiError, ApiResult, Problem};
 use crate::query::parse_time;
+use crate::request_body::RequestBody;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -18,11 +19,20 @@ pub(crate) struct Body {
 
 impl Body {
     /// Parses the body of a request, which must be a JSON object.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> ApiResult<Self> {
+    pub(crate) fn from_bytes(bytes: &RequestBody) -> ApiResult<Self> {
+        if bytes.is_json() || bytes.is_empty() {
+            return Self::from_json(bytes);
+        }
+        Self::from_value(String::from_utf8_lossy(bytes).into(), &["body"])
+    }
+
+    /// Parses a JSON object, whatever it was said to be.
+    pub(crate) fn from_json(bytes: &[u8]) -> ApiResult<Self> {
         if bytes.is_empty() {
             return Err(ApiError::validation(vec![Problem::new("missing", &["body"], "Field required", Value::Null)]));
         }
-        let value = serde_json::from_slice(bytes).map_err(|error| {
+        let text = str::from_utf8(bytes).map_err(|_| ApiError::bad_request("There was an error parsing the body"))?;
+        let value = serde_json::from_str(text).map_err(|error| {
             let problem = Problem::new("json_invalid", &["body"], "JSON decode error", json!({}));
             ApiError::validation(vec![problem.context(json!({"error": error.to_string()}))])
         })?;
@@ -305,7 +315,7 @@ mod tests {
 
     #[test]
     fn reports_everything_that_is_wrong() {
-        let mut body = Body::from_bytes(br#"{"slots": "x", "z": 1}"#).expect("an object");
+        let mut body = Body::from_json(br#"{"slots": "x", "z": 1}"#).expect("an object");
         assert_eq!(body.text("name"), None);
         assert_eq!(body.optional_int("slots"), None);
         let error = body.finish().expect_err("three problems");

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use rand::RngExt as _;
 use serde_json::{Value, json};
+use tradewind_metadata::MetadataError;
 
 /// The answer to a request that cannot be fulfilled.
 #[derive(Debug)]
@@ -103,6 +104,16 @@ impl From<sqlx::Error> for ApiError {
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "Database error"),
         };
         Self::database(status, reason, &error)
+    }
+}
+
+/// The database's refusals are told apart; what else can go wrong there is our fault.
+impl From<MetadataError> for ApiError {
+    fn from(error: MetadataError) -> Self {
+        match error {
+            MetadataError::Database(error) => error.into(),
+            other => Self::internal(&other),
+        }
     }
 }
 

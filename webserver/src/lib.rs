@@ -24,6 +24,8 @@ mod error;
 mod proxy;
 mod python;
 mod query;
+mod refusal;
+mod request_body;
 mod serialized_dag;
 mod signed_token;
 mod state;

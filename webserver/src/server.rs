@@ -6,7 +6,7 @@ use crate::options::{Options, OptionsError};
 use crate::proxy::{self, Network};
 use crate::state::App;
 use crate::tls::TlsListener;
-use crate::{api_v2, openapi, static_ui, tradewind_v1, ui};
+use crate::{api_v2, openapi, refusal, request_body, static_ui, tradewind_v1, ui};
 use axum::Router;
 use axum::extract::Request;
 use axum::extract::connect_info::Connected;
@@ -115,6 +115,9 @@ impl WebServer {
             Some(cross_origin) => routes.layer(cross_origin.layer()),
             None => routes,
         };
+        let routes = routes
+            .layer(middleware::from_fn(refusal::in_airflows_shape))
+            .layer(middleware::from_fn(request_body::receive));
         let trusted = Arc::clone(&self.trusted_proxies);
         routes
             .layer(middleware::from_fn(move |request, next| proxy::note_scheme(Arc::clone(&trusted), request, next)))

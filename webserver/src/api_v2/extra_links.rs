@@ -23,6 +23,8 @@ async fn list(
 ) -> ApiResult<Json<Value>> {
     user.may_read(Resource::Dag)?;
     let map_index = params.int("map_index").unwrap_or(-1);
+    // Airflow reads the try as well, and makes no use of it for the links of tasks that left an address.
+    params.int("try_number");
     params.check()?;
     let known: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM task_instance WHERE dag_id = $1 AND run_id = $2 AND task_id = $3 AND map_index = $4)",

@@ -39,7 +39,7 @@ async fn import_errors(State(app): State<App>, user: User) -> ApiResult<Json<Val
 }
 
 async fn published(app: &App) -> ApiResult<python_environment::Plugins> {
-    let published = python_environment::plugins(&app.pool).await.map_err(|error| ApiError::internal(&error))?;
+    let published = python_environment::plugins(&app.pool).await?;
     Ok(published.unwrap_or_default())
 }
 

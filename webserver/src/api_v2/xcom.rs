@@ -7,13 +7,13 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult, Problem};
 use crate::python;
 use crate::query::{Filter, Listing, Order, Page, Params, SortKey, key};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use bytes::Bytes;
 use chrono::Utc;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -147,7 +147,7 @@ async fn create(
     user: User,
     params: Params,
     Path(owner): Path<Owner>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<(StatusCode, Json<EntryWithValue>)> {
     user.may_write(Resource::Dag)?;
     let (dag_id, run_id, task_id) = &owner;
@@ -205,7 +205,7 @@ async fn update(
     user: User,
     params: Params,
     Path((dag_id, run_id, task_id, key)): Path<(String, String, String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<EntryWithValue>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;

@@ -7,6 +7,7 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::proxy::Scheme;
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::static_ui;
 use axum::extract::State;
@@ -14,7 +15,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use std::time::Duration;
@@ -33,11 +33,11 @@ pub(crate) fn redirects() -> Router<App> {
     Router::new().route("/login", get(login)).route("/logout", get(logout))
 }
 
-async fn create_token(State(app): State<App>, headers: HeaderMap, bytes: Bytes) -> ApiResult<Response> {
+async fn create_token(State(app): State<App>, headers: HeaderMap, bytes: RequestBody) -> ApiResult<Response> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or("application/json");
     let mut body = if content_type.starts_with("application/json") {
-        Body::from_bytes(&bytes)?
+        Body::from_json(&bytes)?
     } else if content_type.starts_with("application/x-www-form-urlencoded") {
         let fields =
             form_urlencoded::parse(&bytes).filter(|(name, _)| matches!(name.as_ref(), "username" | "password"));
@@ -51,7 +51,7 @@ async fn create_token(State(app): State<App>, headers: HeaderMap, bytes: Bytes) 
     log_in(&app, &mut body, app.options.session_length)
 }
 
-async fn create_token_cli(State(app): State<App>, bytes: Bytes) -> ApiResult<Response> {
+async fn create_token_cli(State(app): State<App>, bytes: RequestBody) -> ApiResult<Response> {
     log_in(&app, &mut Body::from_bytes(&bytes)?, app.options.cli_session_length)
 }
 

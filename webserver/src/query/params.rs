@@ -64,6 +64,11 @@ impl Params {
         self.parse_int(name, &text)
     }
 
+    /// A whole number as the database keeps most of them; one that it cannot keep finds nothing.
+    pub(crate) fn int32(&mut self, name: &str) -> Option<i32> {
+        self.int(name).map(|value| i32::try_from(value).unwrap_or(i32::MAX))
+    }
+
     /// A whole number not below `least`.
     pub(crate) fn int_from(&mut self, name: &str, least: i64) -> Option<i64> {
         let value = self.int(name)?;
@@ -94,15 +99,16 @@ impl Params {
         value
     }
 
-    /// A finite number greater than 0.
+    /// A number greater than 0.
     pub(crate) fn positive_float(&mut self, name: &str) -> Option<f64> {
         let value = self.float(name)?;
-        if value <= 0.0 {
+        if value.is_nan() || value <= 0.0 {
             let text = self.text(name).unwrap_or_default();
             let problem = Problem::new("greater_than", &["query", name], "Input should be greater than 0", text);
             self.problems.push(problem.context(json!({"gt": 0.0})));
+            return None;
         }
-        (value.is_finite() && value > 0.0).then_some(value)
+        Some(value)
     }
 
     /// A point in time; without an offset it is UTC.

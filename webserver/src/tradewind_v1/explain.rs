@@ -23,8 +23,8 @@ async fn dag(State(app): State<App>, user: User, Path(dag_id): Path<String>) -> 
     user.may_read(Resource::Dag)?;
     let mut connection = app.pool.acquire().await?;
     let schedule = explanation::schedule(&mut connection, &app.options.explanation, &dag_id).await;
-    let schedule = schedule.map_err(|error| ApiError::internal(&error))?;
-    let schedule = schedule.ok_or_else(|| ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")))?;
+    let schedule =
+        schedule?.ok_or_else(|| ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")))?;
     Ok(Json(schedule.explain()))
 }
 
@@ -61,5 +61,5 @@ async fn task_instance(
 async fn situation(app: &App, dag_id: &str, run_id: &str) -> ApiResult<Situation> {
     let options = &app.options.explanation;
     let situation = Situation::load(&app.pool, &app.scheduled_dags, options, dag_id, run_id).await;
-    situation.map_err(|error| ApiError::internal(&error))?.ok_or_else(|| dag_runs::not_found(dag_id, run_id))
+    situation?.ok_or_else(|| dag_runs::not_found(dag_id, run_id))
 }

@@ -1,7 +1,7 @@
 //! `/ui/connections/hook_meta`: what the form of a connection asks for, by connection type.
 
 use crate::auth::{Resource, User};
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
 use crate::state::App;
 use axum::extract::State;
 use axum::routing::get;
@@ -17,6 +17,6 @@ pub(super) fn routes() -> Router<App> {
 /// standard fields for any type.
 async fn hook_meta(State(app): State<App>, user: User) -> ApiResult<Json<Value>> {
     user.may_read(Resource::Connection)?;
-    let forms = python_environment::connection_types(&app.pool).await.map_err(|error| ApiError::internal(&error))?;
+    let forms = python_environment::connection_types(&app.pool).await?;
     Ok(Json(forms.unwrap_or_else(|| json!([]))))
 }

@@ -6,11 +6,11 @@ use crate::auth::login;
 use crate::body::Body;
 use crate::error::ApiResult;
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::state::App;
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 /// Every item of the menu; the simple auth manager hides none.
@@ -44,7 +44,7 @@ async fn me(user: User) -> Json<Value> {
 }
 
 /// A token for the user's own programs.
-async fn token(State(app): State<App>, user: User, params: Params, bytes: Bytes) -> ApiResult<Json<Value>> {
+async fn token(State(app): State<App>, user: User, params: Params, bytes: RequestBody) -> ApiResult<Json<Value>> {
     let mut body = Body::from_bytes(&bytes)?;
     Change { event: "generate_token", method: "POST", path: &[], body: Some(body.fields()) }
         .record(&app, &user, &params)

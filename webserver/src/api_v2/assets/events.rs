@@ -6,11 +6,11 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::{Clause, Filter, Listing, Order, Page, Params, SortKey, key};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::{Path, State};
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::{FromRow, Postgres, QueryBuilder};
@@ -106,7 +106,12 @@ pub(super) async fn upstream_of_run(
 }
 
 /// An event that a person reports.
-pub(super) async fn create(State(app): State<App>, user: User, params: Params, bytes: Bytes) -> ApiResult<Json<Event>> {
+pub(super) async fn create(
+    State(app): State<App>,
+    user: User,
+    params: Params,
+    bytes: RequestBody,
+) -> ApiResult<Json<Event>> {
     user.may_write(Resource::Asset)?;
     let mut body = Body::from_bytes(&bytes)?;
     Change { event: "create_asset_event", method: "POST", path: &[], body: Some(body.fields()) }
@@ -123,9 +128,7 @@ pub(super) async fn create(State(app): State<App>, user: User, params: Params, b
     let asset = asset.ok_or_else(missing)?;
     let max_partitions = asset_event::max_partitions(&app.config).map_err(|error| ApiError::internal(&error))?;
     let Reported { extra, partition_key, .. } = reported;
-    let id = asset_event::register_by_hand(&mut transaction, asset, extra, partition_key, max_partitions)
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
+    let id = asset_event::register_by_hand(&mut transaction, asset, extra, partition_key, max_partitions).await?;
     transaction.commit().await?;
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE e.id = "));
     let mut event: Event = query.push_bind(id).build_query_as().fetch_one(&app.pool).await?;

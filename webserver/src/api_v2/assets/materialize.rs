@@ -6,10 +6,10 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::{Params, PathInt};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
-use bytes::Bytes;
 use serde_json::{Map, Value};
 use tradewind_model::state::{DagRunTriggeredBy, DagRunType};
 
@@ -18,12 +18,12 @@ pub(super) async fn materialize(
     user: User,
     params: Params,
     Path(asset_id): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<DagRun>> {
     user.may_write(Resource::Asset)?;
-    let mut body = match bytes.as_ref() {
+    let mut body = match &*bytes {
         b"" | b"null" => Body::from_fields(Map::new()),
-        given => Body::from_bytes(given)?,
+        _ => Body::from_bytes(&bytes)?,
     };
     Change { event: "materialize_asset", method: "POST", path: &[("asset_id", &asset_id)], body: Some(body.fields()) }
         .record(&app, &user, &params)

@@ -7,11 +7,11 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -45,7 +45,7 @@ pub(super) async fn create(
     State(app): State<App>,
     user: User,
     params: Params,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Backfill>> {
     let mut body = Body::from_bytes(&bytes)?;
     Change { event: "create_backfill", method: "POST", path: &[], body: Some(body.fields()) }
@@ -59,7 +59,7 @@ pub(super) async fn create(
     find(&app, id.map_err(refusal)?).await.map(Json)
 }
 
-pub(super) async fn preview(State(app): State<App>, user: User, bytes: Bytes) -> ApiResult<Json<Preview>> {
+pub(super) async fn preview(State(app): State<App>, user: User, bytes: RequestBody) -> ApiResult<Json<Preview>> {
     user.may_write(Resource::Dag)?;
     let mut wanted = Wanted::read(&mut Body::from_bytes(&bytes)?)?;
     let dag = wanted.check(&app).await?;
@@ -129,6 +129,6 @@ fn refusal(error: MetadataError) -> ApiError {
     match error {
         MetadataError::Conflict(detail) => ApiError::conflict(detail),
         MetadataError::Invalid(detail) => ApiError::unprocessable(detail),
-        other => ApiError::internal(&other),
+        other => other.into(),
     }
 }

@@ -124,9 +124,7 @@ async fn unpause(
     let id = changeable(&app, &user, &params, &id, "unpause_backfill").await?;
     set_paused(&app, id, false).await?;
     let backfill = find(&app, id).await?;
-    notify::send(&mut *app.pool.acquire().await?, notify::DAG, &[backfill.dag_id.as_str()])
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
+    notify::send(&mut *app.pool.acquire().await?, notify::DAG, &[backfill.dag_id.as_str()]).await?;
     Ok(Json(backfill))
 }
 
@@ -138,7 +136,7 @@ async fn cancel(
 ) -> ApiResult<Json<Backfill>> {
     let id = changeable(&app, &user, &params, &id, "cancel_backfill").await?;
     let mut connection = app.pool.acquire().await?;
-    backfill::cancel(&mut connection, id, Utc::now()).await.map_err(|error| ApiError::internal(&error))?;
+    backfill::cancel(&mut connection, id, Utc::now()).await?;
     drop(connection);
     find(&app, id).await.map(Json)
 }

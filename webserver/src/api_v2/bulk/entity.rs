@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use axum::Json;
 use axum::extract::State;
-use bytes::Bytes;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -15,6 +14,7 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::python;
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::state::App;
 
 /// A kind of entity that bulk requests create, change and delete.
@@ -59,7 +59,7 @@ pub(crate) async fn patch_many<E: BulkEntity>(
     State(app): State<App>,
     user: User,
     params: Params,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<BulkResponse>> {
     user.may_write(E::RESOURCE)?;
     let mut body = Body::from_bytes(&bytes)?;

@@ -10,13 +10,13 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::{Filter, Listing, Order, Params, SortKey, key};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bulk::Connections;
-use bytes::Bytes;
 use regex::Regex;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -338,7 +338,7 @@ async fn create(
     State(app): State<App>,
     user: User,
     params: Params,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<(StatusCode, Json<Connection>)> {
     user.may_write(Resource::Connection)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -356,7 +356,7 @@ async fn update(
     user: User,
     params: Params,
     Path(id): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Connection>> {
     user.may_write(Resource::Connection)?;
     let mut body = Body::from_bytes(&bytes)?;

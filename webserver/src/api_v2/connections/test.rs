@@ -6,6 +6,7 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult, Problem};
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::Json;
@@ -13,7 +14,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::FromRow;
@@ -58,7 +58,7 @@ pub(super) struct Outcome {
 }
 
 /// Tests a connection now: a Dag processor runs the hook's Python code, which this process never does.
-pub(super) async fn test(State(app): State<App>, user: User, bytes: Bytes) -> ApiResult<Json<Outcome>> {
+pub(super) async fn test(State(app): State<App>, user: User, bytes: RequestBody) -> ApiResult<Json<Outcome>> {
     user.may_write(Resource::Connection)?;
     let fields = ConnectionFields::read(&mut Body::from_bytes(&bytes)?)?;
     require_enabled(&app)?;
@@ -79,7 +79,7 @@ pub(super) async fn test(State(app): State<App>, user: User, bytes: Bytes) -> Ap
             let message = format!("no Dag processor has tested the connection within {seconds} s; start one");
             Outcome { status: false, message }
         }
-        Err(AskError::Metadata(error)) => return Err(ApiError::internal(&error)),
+        Err(AskError::Metadata(error)) => return Err(error.into()),
     };
     Ok(Json(outcome))
 }
@@ -142,7 +142,7 @@ pub(super) async fn enqueue(
     State(app): State<App>,
     user: User,
     params: Params,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<(StatusCode, Json<Queued>)> {
     let mut body = Body::from_bytes(&bytes)?;
     Change { event: "enqueue_connection_test", method: "POST", path: &[], body: Some(body.fields()) }

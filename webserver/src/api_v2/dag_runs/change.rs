@@ -11,11 +11,11 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::python::repr;
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use bytes::Bytes;
 use chrono::Utc;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -50,7 +50,7 @@ pub(super) async fn patch(
     user: User,
     params: Params,
     Path((dag_id, run_id)): Path<(String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<DagRun>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -148,7 +148,7 @@ pub(super) async fn patch_many(
     user: User,
     params: Params,
     Path(dag_id): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<BulkResponse>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;

@@ -11,10 +11,10 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
-use bytes::Bytes;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use std::collections::HashSet;
@@ -58,7 +58,7 @@ pub(super) async fn clear_one(
     user: User,
     params: Params,
     Path((dag_id, run_id)): Path<(String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Value>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -82,7 +82,7 @@ pub(super) async fn clear_many(
     user: User,
     params: Params,
     Path(dag_id): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Value>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;

@@ -6,11 +6,11 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::ApiResult;
 use crate::query::{Clause, Filter, Listing, Order, Page, Params, RANGE, SortKey, key};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::states::{dag_run_states, dag_run_types};
 use axum::Json;
 use axum::extract::{Path, State};
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -137,7 +137,7 @@ pub(super) async fn list_batch(
     user: User,
     mut params: Params,
     Path(dag_id): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
     super::super::bulk::require_wildcard("dag_id", &dag_id)?;

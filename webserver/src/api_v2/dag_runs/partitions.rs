@@ -8,10 +8,10 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::{Filter, Params};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
-use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -161,7 +161,7 @@ pub(super) async fn clear(
     user: User,
     params: Params,
     Path(dag_id): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Cleared>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;

@@ -7,12 +7,12 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::python;
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::serialized_dag::SerializedDag;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -54,7 +54,7 @@ pub(super) async fn trigger(
     params: Params,
     Path(dag_id): Path<String>,
     headers: HeaderMap,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<DagRun>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -273,6 +273,6 @@ fn refusal(error: MetadataError) -> ApiError {
     match error {
         MetadataError::Conflict(detail) => ApiError::unique_violation(&detail),
         MetadataError::NotFound(detail) => ApiError::not_found(detail),
-        other => ApiError::internal(&other),
+        other => other.into(),
     }
 }

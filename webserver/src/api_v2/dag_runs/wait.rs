@@ -2,7 +2,7 @@
 
 use super::RunKey;
 use crate::auth::{Resource, User};
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
 use crate::query::Params;
 use crate::state::App;
 use axum::body::Body;
@@ -15,6 +15,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tradewind_airflow::python_json;
 
+/// Bounds of the time between two looks at a run: a shorter one would keep the database busy with nothing else.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 pub(super) async fn wait(
     State(app): State<App>,
     user: User,
@@ -25,9 +29,9 @@ pub(super) async fn wait(
     if params.text("interval").is_none() {
         params.missing("interval");
     }
-    let interval = params.positive_float("interval");
+    let interval = params.positive_float("interval").unwrap_or_default();
     params.check()?;
-    let interval = interval.ok_or_else(|| ApiError::unprocessable("interval must be a finite number"))?;
+    let interval = Duration::try_from_secs_f64(interval).unwrap_or(Duration::MAX).clamp(SHORTEST, LONGEST);
     let result_tasks = params.texts("result");
     RunKey::require(&app.pool, &dag_id, &run_id).await?;
     let lines = async_stream::stream! {
@@ -44,7 +48,7 @@ pub(super) async fn wait(
                     return;
                 }
             }
-            sleep(Duration::from_secs_f64(interval)).await;
+            sleep(interval).await;
         }
     };
     Ok(Body::from_stream(lines).into_response())

@@ -69,18 +69,10 @@ fn tags(params: &mut Params, filter: &mut Filter) {
     if tags.is_empty() {
         return;
     }
-    let having = |tags| {
-        Clause::sql("EXISTS (SELECT FROM dag_tag t WHERE t.dag_id = d.dag_id AND t.name = ANY(")
-            .bind_texts(tags)
-            .then("))")
-    };
-    if all {
-        for tag in tags {
-            filter.push(having(vec![tag]));
-        }
-    } else {
-        filter.push(having(tags));
-    }
+    // One condition for however many tags.
+    let operator = if all { "@>" } else { "&&" };
+    let own = format!("ARRAY(SELECT t.name::text FROM dag_tag t WHERE t.dag_id = d.dag_id) {operator} ");
+    filter.push(Clause::sql(own).bind_texts(tags));
 }
 
 fn owners(params: &Params, filter: &mut Filter) {

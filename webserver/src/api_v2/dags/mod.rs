@@ -12,6 +12,7 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::signed_token;
 use crate::state::App;
 use crate::timestamp::Timestamp;
@@ -19,7 +20,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
@@ -125,7 +125,7 @@ async fn patch(
     user: User,
     params: Params,
     Path(dag_id): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Dag>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -145,7 +145,7 @@ async fn patch_many(
     State(app): State<App>,
     user: User,
     mut params: Params,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<list::Collection>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -153,13 +153,14 @@ async fn patch_many(
         .record(&app, &user, &params)
         .await?;
     let is_paused = pause_wanted(&mut body)?;
+    let filter = DagFilter::from_params(&mut params, &user);
+    params.page(&app);
+    params.check()?;
     check_mask(&params)?;
     if params.text("dag_id_pattern").is_none() && params.text("dag_id_prefix_pattern").is_none() {
         // Airflow applies an absent pattern as the text "None" here, so that nothing is changed by accident.
         return Ok(Json(list::Collection { dags: Vec::new(), total_entries: 0 }));
     }
-    let filter = DagFilter::from_params(&mut params, &user);
-    params.check()?;
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT d.dag_id FROM {}", filter.source()));
     filter.filter.push_to(&mut query);
     let dag_ids: Vec<String> = query.build_query_scalar().fetch_all(&app.pool).await?;
@@ -190,7 +191,7 @@ async fn pause(app: &App, dag_ids: &[String], is_paused: bool) -> ApiResult<()> 
             .bind(is_paused)
             .fetch_all(&mut *transaction)
             .await?;
-    notify::send(&mut transaction, notify::DAG, &changed).await.map_err(|error| ApiError::internal(&error))?;
+    notify::send(&mut transaction, notify::DAG, &changed).await?;
     Ok(transaction.commit().await?)
 }
 
@@ -246,7 +247,7 @@ async fn reparse(
     user: User,
     params: Params,
     Path(file_token): Path<String>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<(StatusCode, Json<()>)> {
     let missing = || ApiError::not_found("File not found");
     let file = signed_token::verify(&app.options.secret_key, &file_token).ok_or_else(missing)?;
     let part = |name: &str| file.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -265,5 +266,5 @@ async fn reparse(
         .record(&app, &user, &params)
         .await?;
     sqlx::query(include_str!("reparse.sql")).bind(&bundle).bind(&path).execute(&app.pool).await?;
-    Ok(StatusCode::CREATED)
+    Ok((StatusCode::CREATED, Json(())))
 }

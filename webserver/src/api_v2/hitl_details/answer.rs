@@ -7,16 +7,15 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult, Problem};
 use crate::python;
 use crate::query::{Params, PathInt};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::{Path, State};
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tradewind_airflow::supervisor_protocol::to_supervisor::HitlUser;
-use tradewind_metadata::MetadataError;
 use tradewind_metadata::hitl::{self, HitlDetail};
 use uuid::Uuid;
 
@@ -38,7 +37,7 @@ pub(super) async fn answer(
     user: User,
     params: Params,
     Path((dag_id, run_id, task_id, map_index)): Path<(String, String, String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Answered>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -51,13 +50,13 @@ pub(super) async fn answer(
     let instance = instance(&app, &dag_id, &run_id, &task_id, map_index).await?;
 
     let mut transaction = app.pool.begin().await?;
-    let question = hitl::hold(&mut transaction, instance).await.map_err(internal)?;
+    let question = hitl::hold(&mut transaction, instance).await?;
     let question = question.ok_or_else(|| without_question(instance))?;
     check(&app, &user, instance, &question, &answer)?;
     let person = HitlUser { id: user.name.clone(), name: user.name.clone() };
     let answered =
         hitl::respond(&mut transaction, instance, &person, &answer.chosen_options, &answer.params_input).await;
-    let answered = answered.map_err(internal)?;
+    let answered = answered?;
     transaction.commit().await?;
     Ok(Json(Answered {
         responded_by: person,
@@ -65,10 +64,6 @@ pub(super) async fn answer(
         chosen_options: answer.chosen_options,
         params_input: answer.params_input,
     }))
-}
-
-fn internal(error: MetadataError) -> ApiError {
-    ApiError::internal(&error)
 }
 
 fn read(body: &mut Body) -> ApiResult<Answer> {

@@ -8,13 +8,13 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::{Filter, Listing, Order, Params, SortKey, key};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use bulk::Pools;
-use bytes::Bytes;
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 
@@ -152,7 +152,7 @@ async fn create(
     State(app): State<App>,
     user: User,
     params: Params,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<(StatusCode, Json<Pool>)> {
     user.may_write(Resource::Pool)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -170,7 +170,7 @@ async fn update(
     user: User,
     params: Params,
     Path(name): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Pool>> {
     user.may_write(Resource::Pool)?;
     let mut body = Body::from_bytes(&bytes)?;

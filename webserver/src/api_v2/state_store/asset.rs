@@ -6,13 +6,13 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::python;
 use crate::query::{Clause, Filter, Listing, Order, Params, PathInt, SortKey, key};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use bytes::Bytes;
 use chrono::Utc;
 use serde::Serialize;
 use serde_json::Value;
@@ -118,7 +118,7 @@ async fn set(
     State(app): State<App>,
     user: User,
     Path((asset_id, key)): Path<(String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<StatusCode> {
     user.may_write(Resource::Asset)?;
     let mut body = Body::from_bytes(&bytes)?;

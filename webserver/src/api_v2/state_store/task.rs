@@ -6,13 +6,13 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::python;
 use crate::query::{Clause, Filter, Listing, Order, Params, SortKey, key};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -182,7 +182,7 @@ async fn set(
     user: User,
     mut params: Params,
     Path((dag_id, run_id, task_id, key)): EntryPath,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<StatusCode> {
     user.may_write(Resource::Dag)?;
     let owner = Owner::read(&mut params, (dag_id, run_id, task_id));
@@ -216,7 +216,7 @@ async fn change(
     user: User,
     mut params: Params,
     Path((dag_id, run_id, task_id, key)): EntryPath,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<()>> {
     user.may_write(Resource::Dag)?;
     let owner = Owner::read(&mut params, (dag_id, run_id, task_id));

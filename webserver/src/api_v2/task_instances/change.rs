@@ -11,12 +11,12 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::{Params, PathInt};
+use crate::request_body::RequestBody;
 use crate::serialized_dag::SerializedDag;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use bytes::Bytes;
 use chrono::Utc;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -200,7 +200,7 @@ async fn perform(
     params: &Params,
     (dag_id, run_id, task_id): (&str, &str, &str),
     map_index: Option<i32>,
-    bytes: &[u8],
+    bytes: &RequestBody,
 ) -> ApiResult<Json<Collection>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(bytes)?;
@@ -241,11 +241,13 @@ async fn apply(
 pub(super) async fn patch(
     State(app): State<App>,
     user: User,
-    params: Params,
+    mut params: Params,
     Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
-    perform(&app, &user, &params, (&dag_id, &run_id, &task_id), None, &bytes).await
+    let map_index = params.int32("map_index");
+    params.check()?;
+    perform(&app, &user, &params, (&dag_id, &run_id, &task_id), map_index, &bytes).await
 }
 
 pub(super) async fn patch_mapped(
@@ -253,7 +255,7 @@ pub(super) async fn patch_mapped(
     user: User,
     params: Params,
     Path((dag_id, run_id, task_id, map_index)): Path<(String, String, String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
     let map_index = PathInt::parse("map_index", &map_index)?;
     perform(&app, &user, &params, (&dag_id, &run_id, &task_id), Some(map_index), &bytes).await
@@ -265,7 +267,7 @@ async fn preview(
     params: &Params,
     (dag_id, run_id, task_id): (&str, &str, &str),
     map_index: Option<i32>,
-    bytes: &[u8],
+    bytes: &RequestBody,
 ) -> ApiResult<Json<Collection>> {
     user.may_write(Resource::Dag)?;
     let wanted = Wanted::read(&mut Body::from_bytes(bytes)?, &params.texts("update_mask"))?;
@@ -279,11 +281,13 @@ async fn preview(
 pub(super) async fn dry_run(
     State(app): State<App>,
     user: User,
-    params: Params,
+    mut params: Params,
     Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
-    preview(&app, &user, &params, (&dag_id, &run_id, &task_id), None, &bytes).await
+    let map_index = params.int32("map_index");
+    params.check()?;
+    preview(&app, &user, &params, (&dag_id, &run_id, &task_id), map_index, &bytes).await
 }
 
 pub(super) async fn dry_run_mapped(
@@ -291,7 +295,7 @@ pub(super) async fn dry_run_mapped(
     user: User,
     params: Params,
     Path((dag_id, run_id, task_id, map_index)): Path<(String, String, String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
     let map_index = PathInt::parse("map_index", &map_index)?;
     preview(&app, &user, &params, (&dag_id, &run_id, &task_id), Some(map_index), &bytes).await
@@ -302,7 +306,7 @@ pub(super) async fn patch_group(
     user: User,
     params: Params,
     Path((dag_id, run_id, group_id)): Path<(String, String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -324,7 +328,7 @@ pub(super) async fn dry_run_group(
     State(app): State<App>,
     user: User,
     Path((dag_id, run_id, group_id)): Path<(String, String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
     user.may_write(Resource::Dag)?;
     let wanted = Wanted::read(&mut Body::from_bytes(&bytes)?, &[])?;
@@ -339,7 +343,7 @@ pub(super) async fn patch_many(
     State(app): State<App>,
     user: User,
     Path((dag_id, run_id)): Path<(String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<BulkResponse>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;

@@ -9,11 +9,11 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
+use crate::request_body::RequestBody;
 use crate::serialized_dag::{Direction, SerializedDag};
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -158,7 +158,7 @@ pub(super) async fn post_clear(
     user: User,
     params: Params,
     Path(dag_id): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
     user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -318,6 +318,6 @@ pub(crate) fn refusal(error: MetadataError) -> ApiError {
     match error {
         MetadataError::NotFound(detail) => ApiError::not_found(detail),
         MetadataError::Conflict(detail) => ApiError::conflict(detail),
-        other => ApiError::internal(&other),
+        other => other.into(),
     }
 }

@@ -49,7 +49,7 @@ async fn failed(app: &App, dag_id: &str, run_id: &str, task_id: &str, map_index:
     let missing = || ApiError::not_found(json!([super::missing(dag_id, run_id, task_id, map_index)]));
     let options = &app.options.explanation;
     let situation = Situation::load(&app.pool, &app.scheduled_dags, options, dag_id, run_id).await;
-    let situation = situation.map_err(|error| ApiError::internal(&error))?.ok_or_else(missing)?;
+    let situation = situation?.ok_or_else(missing)?;
     let view = situation.view();
     let mut instances = view.task_instances.iter();
     let place = instances.position(|facts| facts.task_id == task_id && facts.map_index == map_index);

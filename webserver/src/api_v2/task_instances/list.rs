@@ -8,12 +8,12 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::python;
 use crate::query::{Clause, Filter, Listing, Order, Page, Params, RANGE, SortKey, key};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::states::task_instance_states;
 use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::{Path, State};
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
@@ -326,7 +326,7 @@ pub(super) async fn list_batch(
     user: User,
     mut params: Params,
     Path((dag_id, run_id)): Path<(String, String)>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
     super::super::bulk::require_wildcard("dag_id", &dag_id)?;

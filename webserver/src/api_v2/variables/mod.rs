@@ -9,13 +9,13 @@ use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::python;
 use crate::query::{Filter, Listing, Order, Params, SortKey, key};
+use crate::request_body::RequestBody;
 use crate::state::App;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use bulk::Variables;
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
@@ -189,7 +189,7 @@ async fn create(
     State(app): State<App>,
     user: User,
     params: Params,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<(StatusCode, Json<Variable>)> {
     user.may_write(Resource::Variable)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -211,7 +211,7 @@ async fn update(
     user: User,
     params: Params,
     Path(key): Path<String>,
-    bytes: Bytes,
+    bytes: RequestBody,
 ) -> ApiResult<Json<Variable>> {
     user.may_write(Resource::Variable)?;
     let mut body = Body::from_bytes(&bytes)?;
