@@ -48,6 +48,9 @@ class Report:
 
     def add(self, expected: dict, found: dict) -> None:
         name = label(expected["request"])
+        if invalid := found.pop("invalid"):  # no difference is known of these
+            self.unexpected.append(name)
+            print(f"INVALID  {name}: {invalid}")
         lines = compare(expected, found)
         agreement = self.agreement.setdefault(expected["operation"], Agreement())
         agreement.cases += 1

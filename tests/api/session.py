@@ -146,6 +146,7 @@ class Session:
             "headers": self.same({name: answer.headers[name] for name in HEADERS if name in answer.headers}),
             "body": self.same(body),
             "schema": operation.schema_error(answer.status_code, media_type, body),
+            "invalid": operation.why_invalid(answer.status_code, media_type, body),
         }
         if case.changes:
             found["rows"] = self._changes()
@@ -206,6 +207,7 @@ def write_recording(subject: str, found: list[dict]) -> None:
     first: dict[str, int] = {}
     lines = []
     for number, case in enumerate(found):
+        case.pop("invalid", None)
         body = json.dumps(case["body"], sort_keys=True)
         if (same := first.setdefault(body, number)) != number:
             case = {key: value for key, value in case.items() if key != "body"} | {"body_of": same}

@@ -14,7 +14,7 @@ pub(crate) struct Body {
     fields: Map<String, Value>,
     known: HashSet<String>,
     problems: Vec<Problem>,
-    place: Vec<String>,
+    place: Vec<Value>,
 }
 
 impl Body {
@@ -23,7 +23,7 @@ impl Body {
         if bytes.is_json() || bytes.is_empty() {
             return Self::from_json(bytes);
         }
-        Self::from_value(String::from_utf8_lossy(bytes).into(), &["body"])
+        Self::from_value(String::from_utf8_lossy(bytes).into(), vec!["body".into()])
     }
 
     /// Parses a JSON object, whatever it was said to be.
@@ -36,25 +36,23 @@ impl Body {
             let problem = Problem::new("json_invalid", &["body"], "JSON decode error", json!({}));
             ApiError::validation(vec![problem.context(json!({"error": error.to_string()}))])
         })?;
-        Self::from_value(value, &["body"])
+        Self::from_value(value, vec!["body".into()])
     }
 
-    /// An object at a place in the request.
-    pub(crate) fn from_value(value: Value, place: &[&str]) -> ApiResult<Self> {
+    /// An object at a place in the request: names of fields and indexes of lists.
+    pub(crate) fn from_value(value: Value, place: Vec<Value>) -> ApiResult<Self> {
         match value {
-            Value::Object(fields) => {
-                Ok(Self { place: place.iter().map(|part| (*part).to_owned()).collect(), ..Self::from_fields(fields) })
-            }
+            Value::Object(fields) => Ok(Self { place, ..Self::from_fields(fields) }),
             other => {
                 let message = "Input should be a valid dictionary or object to extract fields from";
-                Err(ApiError::validation(vec![Problem::new("model_attributes_type", place, message, other)]))
+                Err(ApiError::validation(vec![Problem::at("model_attributes_type", place, message, other)]))
             }
         }
     }
 
     /// Fields that came in another form than JSON.
     pub(crate) fn from_fields(fields: Map<String, Value>) -> Self {
-        Self { fields, known: HashSet::new(), problems: Vec::new(), place: vec!["body".to_owned()] }
+        Self { fields, known: HashSet::new(), problems: Vec::new(), place: vec!["body".into()] }
     }
 
     /// The fields as given.
@@ -86,7 +84,7 @@ impl Body {
         let Some(Value::String(text)) = self.fields.get(name).cloned() else { return };
         if text.chars().count() > limit {
             let message = format!("String should have at most {limit} characters");
-            let problem = Problem::new("string_too_long", &self.path(name), message, text);
+            let problem = Problem::at("string_too_long", self.path(name), message, text);
             self.problems.push(problem.context(json!({"max_length": limit})));
         }
     }
@@ -139,7 +137,7 @@ impl Body {
         }
         let message = format!("Input should be greater than or equal to {least}");
         let input = self.fields.get(name).cloned().unwrap_or_default();
-        let problem = Problem::new("greater_than_equal", &self.path(name), message, input);
+        let problem = Problem::at("greater_than_equal", self.path(name), message, input);
         self.problems.push(problem.context(json!({"ge": least})));
         None
     }
@@ -176,11 +174,8 @@ impl Body {
             match value {
                 Value::String(text) => texts.push(text),
                 other => {
-                    let index = index.to_string();
-                    let mut path = self.path(name);
-                    path.push(&index);
-                    let problem = Problem::new("string_type", &path, "Input should be a valid string", other);
-                    self.problems.push(problem);
+                    let problem = Problem::at("string_type", self.path(name), "Input should be a valid string", other);
+                    self.problems.push(problem.of_item(index));
                 }
             }
         }
@@ -208,7 +203,7 @@ impl Body {
             return Some(text.to_owned());
         }
         let expected = crate::query::expected_words(words);
-        let problem = Problem::new("enum", &self.path(name), format!("Input should be {expected}"), value);
+        let problem = Problem::at("enum", self.path(name), format!("Input should be {expected}"), value);
         self.problems.push(problem.context(json!({"expected": expected})));
         None
     }
@@ -224,14 +219,14 @@ impl Body {
         self.known.insert(name.to_owned());
         if !self.has(name) {
             let input = Value::Object(self.fields.clone());
-            self.problems.push(Problem::new("missing", &self.path(name), "Field required", input));
+            self.problems.push(Problem::at("missing", self.path(name), "Field required", input));
         }
     }
 
     /// Notes a rule of this field that the value breaks.
     pub(crate) fn break_rule(&mut self, name: &str, rule: &str) {
         let input = self.fields.get(name).cloned().unwrap_or_default();
-        let problem = Problem::new("value_error", &self.path(name), format!("Value error, {rule}"), input);
+        let problem = Problem::at("value_error", self.path(name), format!("Value error, {rule}"), input);
         self.problems.push(problem.context(json!({"error": {}})));
     }
 
@@ -239,7 +234,7 @@ impl Body {
     pub(crate) fn break_pattern(&mut self, name: &str, pattern: &str) {
         let input = self.fields.get(name).cloned().unwrap_or_default();
         let message = format!("String should match pattern '{pattern}'");
-        let problem = Problem::new("string_pattern_mismatch", &self.path(name), message, input);
+        let problem = Problem::at("string_pattern_mismatch", self.path(name), message, input);
         self.problems.push(problem.context(json!({"pattern": pattern})));
     }
 
@@ -247,7 +242,7 @@ impl Body {
     pub(crate) fn finish(&mut self) -> ApiResult<()> {
         for (name, value) in self.fields.iter().filter(|(name, _)| !self.known.contains(name.as_str())) {
             let message = "Extra inputs are not permitted";
-            let problem = Problem::new("extra_forbidden", &self.path(name), message, value.clone());
+            let problem = Problem::at("extra_forbidden", self.path(name), message, value.clone());
             self.problems.push(problem);
         }
         self.finish_known()
@@ -263,9 +258,8 @@ impl Body {
     pub(crate) fn finish_with(&mut self, broken_rule: Option<&str>) -> ApiResult<()> {
         self.finish()?;
         let Some(rule) = broken_rule else { return Ok(()) };
-        let place: Vec<&str> = self.place.iter().map(String::as_str).collect();
         let input = Value::Object(self.fields.clone());
-        let problem = Problem::new("value_error", &place, format!("Value error, {rule}"), input);
+        let problem = Problem::at("value_error", self.place.clone(), format!("Value error, {rule}"), input);
         Err(ApiError::validation(vec![problem.context(json!({"error": {}}))]))
     }
 
@@ -281,7 +275,7 @@ impl Body {
             None => {
                 let reason = "input is too short";
                 let message = format!("Input should be a valid datetime or date, {reason}");
-                let problem = Problem::new("datetime_from_date_parsing", &self.path(name), message, value);
+                let problem = Problem::at("datetime_from_date_parsing", self.path(name), message, value);
                 self.problems.push(problem.context(json!({"error": reason})));
                 None
             }
@@ -295,12 +289,12 @@ impl Body {
     }
 
     fn complain<T>(&mut self, kind: &str, name: &str, message: &str, input: Value) -> Option<T> {
-        self.problems.push(Problem::new(kind, &self.path(name), message, input));
+        self.problems.push(Problem::at(kind, self.path(name), message, input));
         None
     }
 
-    fn path<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
-        self.place.iter().map(String::as_str).chain([name]).collect()
+    fn path(&self, name: &str) -> Vec<Value> {
+        self.place.iter().cloned().chain([name.into()]).collect()
     }
 }
 

@@ -58,6 +58,24 @@ impl ApiError {
         Self::unprocessable(problems.into_iter().map(|problem| problem.0).collect::<Vec<_>>())
     }
 
+    /// All complaints of two refusals of the same kind.
+    #[must_use]
+    pub(crate) fn and(mut self, later: Self) -> Self {
+        if let (Value::Array(problems), Value::Array(more)) = (&mut self.detail, later.detail) {
+            problems.extend(more);
+        }
+        self
+    }
+
+    /// The same complaints once more: of bodies that Airflow reads for the check of rights and again for the request.
+    #[must_use]
+    pub(crate) fn repeated(mut self) -> Self {
+        if let Value::Array(problems) = &mut self.detail {
+            problems.extend_from_within(..);
+        }
+        self
+    }
+
     /// 500: the server's own fault; the cause is logged under an id that the caller is told.
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         let id = error_id();
@@ -138,6 +156,28 @@ impl Problem {
     /// A problem of `kind` at a place such as `["query", "limit"]`, with the offending input.
     pub(crate) fn new(kind: &str, place: &[&str], message: impl Into<String>, input: impl Into<Value>) -> Self {
         Self(json!({"type": kind, "loc": place, "msg": message.into(), "input": input.into()}))
+    }
+
+    /// A problem at a place that leads through lists: names and indexes.
+    pub(crate) fn at(kind: &str, place: Vec<Value>, message: impl Into<String>, input: impl Into<Value>) -> Self {
+        Self(json!({"type": kind, "loc": place, "msg": message.into(), "input": input.into()}))
+    }
+
+    /// Adds where pydantic explains problems of this kind, as in answers that Airflow composes itself.
+    #[must_use]
+    pub(crate) fn documented(mut self) -> Self {
+        let kind = self.0["type"].as_str().unwrap_or_default();
+        self.0["url"] = format!("https://errors.pydantic.dev/2.14/v/{kind}").into();
+        self
+    }
+
+    /// Moves the problem to the item at `index` of the list that it was found in.
+    #[must_use]
+    pub(crate) fn of_item(mut self, index: usize) -> Self {
+        if let Some(place) = self.0["loc"].as_array_mut() {
+            place.push(index.into());
+        }
+        self
     }
 
     /// Adds pydantic's `ctx`: the limits or reasons behind the message.

@@ -16,6 +16,6 @@ SET state = $2,
         WHEN state IN ('queued', 'running') THEN $4
         ELSE end_date
     END,
-    updated_at = $4
+    updated_at = CASE WHEN state = $2 AND $2 <> 'queued' THEN updated_at ELSE $4 END
 WHERE id = ANY ($1) AND state = ANY ($3)
 RETURNING id

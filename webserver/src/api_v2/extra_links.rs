@@ -23,31 +23,56 @@ async fn list(
 ) -> ApiResult<Json<Value>> {
     user.may_read(Resource::Dag)?;
     let map_index = params.int("map_index").unwrap_or(-1);
-    // Airflow reads the try as well, and makes no use of it for the links of tasks that left an address.
-    params.int("try_number");
+    let try_number = params.int("try_number");
     params.check()?;
-    let known: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM task_instance WHERE dag_id = $1 AND run_id = $2 AND task_id = $3 AND map_index = $4)",
+    let latest: Option<i32> = sqlx::query_scalar(
+        "SELECT try_number FROM task_instance WHERE dag_id = $1 AND run_id = $2 AND task_id = $3 AND map_index = $4",
     )
     .bind(&dag_id)
     .bind(&run_id)
     .bind(&task_id)
     .bind(map_index)
-    .fetch_one(&app.pool)
+    .fetch_optional(&app.pool)
     .await?;
-    if !known {
-        return Err(ApiError::not_found("TaskInstance not found"));
-    }
+    let latest = latest.ok_or_else(|| ApiError::not_found("TaskInstance not found"))?;
     let run = RunKey::require(&app.pool, &dag_id, &run_id).await?;
     let dag = app.dags.of_run(&app.pool, &dag_id, run.pinned_dag_version()).await?;
     let task = dag.tasks.get(&task_id);
     let task = task.ok_or_else(|| ApiError::not_found(format!("Task with ID = {task_id} not found")))?;
+    if let Some(attempt) = try_number.filter(|attempt| *attempt != i64::from(latest)) {
+        require_earlier(&app, (&dag_id, &run_id, &task_id, map_index), attempt).await?;
+    }
     let mut links = Map::new();
     for name in extra_links(task) {
         let xcom = task.field("_operator_extra_links").and_then(|links| links.get(&name)).and_then(Value::as_str);
         links.insert(name.clone(), link(&app, xcom.unwrap_or_default(), &dag_id, &run_id, &task_id, map_index).await?);
     }
     Ok(Json(json!({"total_entries": links.len(), "extra_links": links})))
+}
+
+/// Refuses an attempt that never was. The links of an earlier one are those of the latest: the XComs that hold them belong to
+/// the task instance.
+async fn require_earlier(
+    app: &App,
+    (dag_id, run_id, task_id, map_index): (&str, &str, &str, i64),
+    attempt: i64,
+) -> ApiResult<()> {
+    let known: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM task_instance_history WHERE dag_id = $1 AND run_id = $2 AND task_id = $3 \
+         AND map_index = $4 AND try_number = $5)",
+    )
+    .bind(dag_id)
+    .bind(run_id)
+    .bind(task_id)
+    .bind(map_index)
+    .bind(attempt)
+    .fetch_one(&app.pool)
+    .await?;
+    if known {
+        Ok(())
+    } else {
+        Err(ApiError::not_found(format!("TaskInstanceHistory not found for try_number={attempt}")))
+    }
 }
 
 /// The task leaves the address of a link in an XCom.

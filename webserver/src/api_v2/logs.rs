@@ -170,7 +170,19 @@ fn read_token(app: &App, token: Option<String>) -> ApiResult<Map<String, Value>>
 }
 
 /// Logs are files here; no external service shows them.
-async fn external_url(user: User) -> ApiResult<Json<Value>> {
+async fn external_url(
+    user: User,
+    mut params: Params,
+    Path((_, _, _, try_number)): Path<(String, String, String, String)>,
+) -> ApiResult<Json<Value>> {
     user.may_read(Resource::Dag)?;
+    let attempt = PathInt::parse("try_number", &try_number)?;
+    if attempt <= 0 {
+        let problem =
+            Problem::new("greater_than", &["path", "try_number"], "Input should be greater than 0", try_number);
+        return Err(ApiError::validation(vec![problem.context(json!({"gt": 0}))]));
+    }
+    params.int("map_index");
+    params.check()?;
     Err(ApiError::bad_request("Task log handler does not support external logs."))
 }

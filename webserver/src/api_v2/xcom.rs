@@ -5,6 +5,7 @@ use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult, Problem};
+use crate::no_content::NoContent;
 use crate::python;
 use crate::query::{Filter, Listing, Order, Page, Params, SortKey, key};
 use crate::request_body::RequestBody;
@@ -149,13 +150,13 @@ async fn create(
     Path(owner): Path<Owner>,
     bytes: RequestBody,
 ) -> ApiResult<(StatusCode, Json<EntryWithValue>)> {
-    user.may_write(Resource::Dag)?;
     let (dag_id, run_id, task_id) = &owner;
     let mut body = Body::from_bytes(&bytes)?;
     let path = [("dag_id", dag_id.as_str()), ("dag_run_id", run_id), ("task_id", task_id)];
     Change { event: "create_xcom_entry", method: "POST", path: &path, body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
+    user.may_write(Resource::Dag)?;
     let key = body.text("key").unwrap_or_default();
     let value = body.value("value").unwrap_or_default();
     let map_index = i32::try_from(body.optional_int("map_index").unwrap_or(-1)).unwrap_or(-1);
@@ -207,12 +208,12 @@ async fn update(
     Path((dag_id, run_id, task_id, key)): Path<(String, String, String, String)>,
     bytes: RequestBody,
 ) -> ApiResult<Json<EntryWithValue>> {
-    user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
     let path = [("dag_id", dag_id.as_str()), ("dag_run_id", &run_id), ("task_id", &task_id), ("xcom_key", &key)];
     Change { event: "update_xcom_entry", method: "PATCH", path: &path, body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
+    user.may_write(Resource::Dag)?;
     let value = body.value("value").unwrap_or_default();
     let map_index = i32::try_from(body.optional_int("map_index").unwrap_or(-1)).unwrap_or(-1);
     body.finish()?;
@@ -244,12 +245,12 @@ async fn delete(
     user: User,
     mut params: Params,
     Path((dag_id, run_id, task_id, key)): Path<(String, String, String, String)>,
-) -> ApiResult<StatusCode> {
-    user.may_write(Resource::Dag)?;
+) -> ApiResult<NoContent> {
     let path = [("dag_id", dag_id.as_str()), ("dag_run_id", &run_id), ("task_id", &task_id), ("xcom_key", &key)];
     Change { event: "delete_xcom_entry", method: "DELETE", path: &path, body: None }
         .record(&app, &user, &params)
         .await?;
+    user.may_write(Resource::Dag)?;
     let map_index = map_index(&mut params)?;
     let deleted = sqlx::query(
         "DELETE FROM xcom WHERE dag_id = $1 AND run_id = $2 AND task_id = $3 AND key = $4 AND map_index = $5",
@@ -261,7 +262,7 @@ async fn delete(
     .bind(map_index)
     .execute(&app.pool)
     .await?;
-    if deleted.rows_affected() == 0 { Err(missing(&key)) } else { Ok(StatusCode::NO_CONTENT) }
+    if deleted.rows_affected() == 0 { Err(missing(&key)) } else { Ok(NoContent) }
 }
 
 /// Refuses values that Airflow would take for serialized objects, also within texts that hold JSON.

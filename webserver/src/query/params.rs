@@ -85,7 +85,14 @@ impl Params {
 
     /// All values of that name as whole numbers.
     pub(crate) fn ints(&mut self, name: &str) -> Vec<i64> {
-        self.texts(name).iter().filter_map(|text| self.parse_int(name, text)).collect()
+        let mut values = Vec::new();
+        for (index, text) in self.texts(name).iter().enumerate() {
+            match text.trim().parse() {
+                Ok(value) => values.push(value),
+                Err(_) => self.problems.push(no_int(&["query", name], text).of_item(index)),
+            }
+        }
+        values
     }
 
     /// A number.
@@ -202,14 +209,18 @@ impl Params {
         if let Some(refusal) = self.refusal.take() {
             return Err(refusal);
         }
+        self.check_values()
+    }
+
+    /// As [`Params::check`], but leaves a refusal for later.
+    pub(crate) fn check_values(&mut self) -> ApiResult<()> {
         if self.problems.is_empty() { Ok(()) } else { Err(ApiError::validation(std::mem::take(&mut self.problems))) }
     }
 
     fn parse_int(&mut self, name: &str, text: &str) -> Option<i64> {
         let value = text.trim().parse().ok();
         if value.is_none() {
-            let message = "Input should be a valid integer, unable to parse string as an integer";
-            self.problem("int_parsing", name, message, text);
+            self.problems.push(no_int(&["query", name], text));
         }
         value
     }
@@ -243,11 +254,14 @@ pub(crate) struct PathInt;
 impl PathInt {
     /// Parses the path parameter `name`.
     pub(crate) fn parse(name: &str, text: &str) -> ApiResult<i32> {
-        text.parse().map_err(|_| {
-            let message = "Input should be a valid integer, unable to parse string as an integer";
-            ApiError::validation(vec![Problem::new("int_parsing", &["path", name], message, text)])
-        })
+        text.parse().map_err(|_| ApiError::validation(vec![no_int(&["path", name], text)]))
     }
+}
+
+/// What pydantic says of a text that is no whole number.
+fn no_int(place: &[&str], text: &str) -> Problem {
+    let message = "Input should be a valid integer, unable to parse string as an integer";
+    Problem::new("int_parsing", place, message, text)
 }
 
 /// pydantic's words for truth, in any case.

@@ -30,10 +30,12 @@ const SORT_KEYS: &[SortKey] = &[key("name", &[("t.name", "text")])];
 async fn list(State(app): State<App>, _: User, mut params: Params) -> ApiResult<Json<Collection>> {
     let page = params.page(&app);
     let order = Order::from_params(&mut params, SORT_KEYS, &["name"]);
-    params.check()?;
+    // Airflow looks at names to order by when it makes the statement, after all other checks.
+    params.check_values()?;
     if !app.config.bool("core", "multi_team").map_err(|error| ApiError::internal(&error))? {
         return Err(ApiError::forbidden("Multi-team mode is not configured in the Airflow environment"));
     }
+    params.check()?;
     let listing = Listing { columns: "t.name", source: "team t", filter: Filter::new(), order };
     let (teams, total_entries) = listing.page(&app.pool, page).await?;
     Ok(Json(Collection { teams, total_entries }))

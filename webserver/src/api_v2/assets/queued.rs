@@ -3,12 +3,12 @@
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::error::{ApiError, ApiResult};
+use crate::no_content::NoContent;
 use crate::query::{Params, PathInt};
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
@@ -110,7 +110,7 @@ pub(super) async fn delete_of_asset(
     user: User,
     mut params: Params,
     Path(asset_id): Path<String>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_write(Resource::Asset)?;
     let path = [("asset_id", asset_id.as_str())];
     Change { event: "delete_asset_queued_events", method: "DELETE", path: &path, body: None }
@@ -118,7 +118,7 @@ pub(super) async fn delete_of_asset(
         .await?;
     match Wanted::new(&mut params, None, Some(&asset_id))?.delete(&app).await? {
         0 => Err(ApiError::not_found(format!("Queue event with asset_id: `{asset_id}` was not found"))),
-        _ => Ok(StatusCode::NO_CONTENT),
+        _ => Ok(NoContent),
     }
 }
 
@@ -127,14 +127,14 @@ pub(super) async fn delete_of_dag(
     user: User,
     mut params: Params,
     Path(dag_id): Path<String>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_write(Resource::Asset)?;
     Change { event: "delete_dag_asset_queued_events", method: "DELETE", path: &[("dag_id", &dag_id)], body: None }
         .record(&app, &user, &params)
         .await?;
     match Wanted::new(&mut params, Some(dag_id.clone()), None)?.delete(&app).await? {
         0 => Err(ApiError::not_found(format!("Queue event with dag_id: `{dag_id}` was not found"))),
-        _ => Ok(StatusCode::NO_CONTENT),
+        _ => Ok(NoContent),
     }
 }
 
@@ -143,7 +143,7 @@ pub(super) async fn delete_one(
     user: User,
     mut params: Params,
     Path((dag_id, asset_id)): Path<(String, String)>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_write(Resource::Asset)?;
     let path = [("dag_id", dag_id.as_str()), ("asset_id", asset_id.as_str())];
     Change { event: "delete_dag_asset_queued_event", method: "DELETE", path: &path, body: None }
@@ -151,6 +151,6 @@ pub(super) async fn delete_one(
         .await?;
     match Wanted::new(&mut params, Some(dag_id.clone()), Some(&asset_id))?.delete(&app).await? {
         0 => Err(missing_one(&dag_id, &asset_id)),
-        _ => Ok(StatusCode::NO_CONTENT),
+        _ => Ok(NoContent),
     }
 }

@@ -83,13 +83,13 @@ async fn find(app: &App, id: i32) -> ApiResult<Backfill> {
     backfill.ok_or_else(|| ApiError::not_found("Backfill not found"))
 }
 
-/// Writes the audit log and returns the backfill's id, when it is not completed.
-async fn changeable(app: &App, user: &User, params: &Params, id: &str, event: &str) -> ApiResult<i32> {
+/// Writes the audit log and returns the backfill, when it is not completed.
+async fn changeable(app: &App, user: &User, params: &Params, id: &str, event: &str) -> ApiResult<Backfill> {
     Change { event, method: "PUT", path: &[("backfill_id", id)], body: None }.record(app, user, params).await?;
     user.may_write(Resource::Dag)?;
     let backfill = find(app, PathInt::parse("backfill_id", id)?).await?;
     match backfill.completed_at {
-        None => Ok(backfill.id),
+        None => Ok(backfill),
         Some(_) => Err(ApiError::conflict("Backfill is already completed.")),
     }
 }
@@ -110,9 +110,9 @@ async fn pause(
     params: Params,
     Path(id): Path<String>,
 ) -> ApiResult<Json<Backfill>> {
-    let id = changeable(&app, &user, &params, &id, "pause_backfill").await?;
-    set_paused(&app, id, true).await?;
-    find(&app, id).await.map(Json)
+    let backfill = changeable(&app, &user, &params, &id, "pause_backfill").await?;
+    set_paused(&app, backfill.id, true).await?;
+    Ok(Json(Backfill { is_paused: Some(true), ..backfill }))
 }
 
 async fn unpause(
@@ -121,11 +121,10 @@ async fn unpause(
     params: Params,
     Path(id): Path<String>,
 ) -> ApiResult<Json<Backfill>> {
-    let id = changeable(&app, &user, &params, &id, "unpause_backfill").await?;
-    set_paused(&app, id, false).await?;
-    let backfill = find(&app, id).await?;
+    let backfill = changeable(&app, &user, &params, &id, "unpause_backfill").await?;
+    set_paused(&app, backfill.id, false).await?;
     notify::send(&mut *app.pool.acquire().await?, notify::DAG, &[backfill.dag_id.as_str()]).await?;
-    Ok(Json(backfill))
+    Ok(Json(Backfill { is_paused: Some(false), ..backfill }))
 }
 
 async fn cancel(
@@ -134,7 +133,7 @@ async fn cancel(
     params: Params,
     Path(id): Path<String>,
 ) -> ApiResult<Json<Backfill>> {
-    let id = changeable(&app, &user, &params, &id, "cancel_backfill").await?;
+    let id = changeable(&app, &user, &params, &id, "cancel_backfill").await?.id;
     let mut connection = app.pool.acquire().await?;
     backfill::cancel(&mut connection, id, Utc::now()).await?;
     drop(connection);

@@ -23,30 +23,40 @@ pub(crate) trait BulkEntity {
     const RESOURCE: Resource;
     /// The request's name in the audit log.
     const EVENT: &'static str;
+    /// Whether requests of users who may not write are in the audit log, too.
+    const LOGS_REFUSED: bool;
     /// How messages speak of several of them by their keys.
     const NAMES: &'static str;
     /// Finds those of the keys `$1` that exist.
     const EXISTING: &'static str;
-    /// The field of an entity that holds its key.
-    const KEY: &'static str;
+    /// What a request gives of an entity.
+    type Fields: Send;
+
+    /// Reads an entity, which must be complete.
+    fn read(body: &mut Body) -> ApiResult<Self::Fields>;
+
+    /// The key of an entity.
+    fn key(fields: &Self::Fields) -> &str;
 
     /// Makes an entity.
-    fn create(app: &App, connection: &mut PgConnection, entity: Value) -> impl Future<Output = ApiResult<()>> + Send;
+    fn create(
+        app: &App,
+        connection: &mut PgConnection,
+        fields: Self::Fields,
+    ) -> impl Future<Output = ApiResult<()>> + Send;
 
     /// Puts an entity in the place of the one with its key.
     fn overwrite(
         app: &App,
         connection: &mut PgConnection,
-        key: &str,
-        entity: Value,
+        fields: Self::Fields,
     ) -> impl Future<Output = ApiResult<()>> + Send;
 
     /// Changes the fields that the mask names, or all that are given when it names none.
     fn update(
         app: &App,
         connection: &mut PgConnection,
-        key: &str,
-        entity: Value,
+        fields: Self::Fields,
         mask: &[String],
     ) -> impl Future<Output = ApiResult<()>> + Send;
 
@@ -61,15 +71,19 @@ pub(crate) async fn patch_many<E: BulkEntity>(
     params: Params,
     bytes: RequestBody,
 ) -> ApiResult<Json<BulkResponse>> {
-    user.may_write(E::RESOURCE)?;
     let mut body = Body::from_bytes(&bytes)?;
+    if !E::LOGS_REFUSED {
+        user.may_write(E::RESOURCE)?;
+    }
     Change { event: E::EVENT, method: "PATCH", path: &[], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
+    user.may_write(E::RESOURCE)?;
+    let actions = read::<E>(&mut body).map_err(ApiError::repeated)?;
     let mut response = BulkResponse::default();
-    for action in actions(&mut body)? {
+    for (action, entities) in actions {
         let operation = action.operation;
-        match perform::<E>(&app, action).await {
+        match perform::<E>(&app, &action, entities).await {
             Ok(keys) => keys.into_iter().for_each(|key| response.outcome(operation).succeed(key)),
             Err(error) => response.outcome(operation).fail(&error),
         }
@@ -77,9 +91,60 @@ pub(crate) async fn patch_many<E: BulkEntity>(
     Ok(Json(response))
 }
 
+/// An entity of an action.
+enum Named<E: BulkEntity> {
+    /// By its key alone, as deletions may.
+    Key(String),
+    /// With all that is given of it.
+    Fields(E::Fields),
+}
+
+impl<E: BulkEntity> Named<E> {
+    fn key(&self) -> &str {
+        match self {
+            Self::Key(key) => key,
+            Self::Fields(fields) => E::key(fields),
+        }
+    }
+}
+
+/// Reads all actions with their entities; what is wrong anywhere refuses the request.
+fn read<E: BulkEntity>(body: &mut Body) -> ApiResult<Vec<(BulkAction, Vec<Named<E>>)>> {
+    let mut read = Vec::new();
+    let mut refusal: Option<ApiError> = None;
+    for (index, mut action) in actions(body)?.into_iter().enumerate() {
+        let mut named = Vec::new();
+        for (position, entity) in std::mem::take(&mut action.entities).into_iter().enumerate() {
+            let place = vec![
+                "body".into(),
+                "actions".into(),
+                index.into(),
+                action.operation.name().into(),
+                "entities".into(),
+                position.into(),
+            ];
+            let entity = match entity {
+                Value::String(key) if action.operation == Operation::Delete => Ok(Named::Key(key)),
+                other => Body::from_value(other, place).and_then(|mut body| E::read(&mut body)).map(Named::Fields),
+            };
+            match entity {
+                Ok(entity) => named.push(entity),
+                Err(error) => {
+                    refusal = Some(match refusal {
+                        Some(earlier) => earlier.and(error),
+                        None => error,
+                    });
+                }
+            }
+        }
+        read.push((action, named));
+    }
+    refusal.map_or(Ok(read), Err)
+}
+
 /// Does an action as a whole or not at all, and returns the keys that it dealt with.
-async fn perform<E: BulkEntity>(app: &App, action: BulkAction) -> ApiResult<Vec<String>> {
-    let keys: Vec<String> = action.entities.iter().filter_map(key_of::<E>).collect();
+async fn perform<E: BulkEntity>(app: &App, action: &BulkAction, entities: Vec<Named<E>>) -> ApiResult<Vec<String>> {
+    let keys: Vec<String> = entities.iter().map(|entity| entity.key().to_owned()).collect();
     let existing: Vec<String> = sqlx::query_scalar(E::EXISTING).bind(&keys).fetch_all(&app.pool).await?;
     let existing: HashSet<String> = existing.into_iter().collect();
     if action.on_conflict == OnConflict::Fail {
@@ -87,28 +152,22 @@ async fn perform<E: BulkEntity>(app: &App, action: BulkAction) -> ApiResult<Vec<
     }
     let mut transaction = app.pool.begin().await?;
     let mut done = Vec::new();
-    for entity in action.entities {
-        let Some(key) = key_of::<E>(&entity) else { continue };
-        match (action.operation, existing.contains(&key)) {
-            (Operation::Create, false) => E::create(app, &mut transaction, entity).await?,
-            (Operation::Create, true) if action.on_conflict == OnConflict::Overwrite => {
-                E::overwrite(app, &mut transaction, &key, entity).await?;
+    for (entity, key) in entities.into_iter().zip(keys) {
+        match (action.operation, existing.contains(&key), entity) {
+            (Operation::Create, false, Named::Fields(fields)) => E::create(app, &mut transaction, fields).await?,
+            (Operation::Create, true, Named::Fields(fields)) if action.on_conflict == OnConflict::Overwrite => {
+                E::overwrite(app, &mut transaction, fields).await?;
             }
-            (Operation::Update, true) => {
-                E::update(app, &mut transaction, &key, entity, &action.update_mask).await?;
+            (Operation::Update, true, Named::Fields(fields)) => {
+                E::update(app, &mut transaction, fields, &action.update_mask).await?;
             }
-            (Operation::Delete, true) if E::delete(&mut transaction, &key).await? => {}
+            (Operation::Delete, true, _) if E::delete(&mut transaction, &key).await? => {}
             _ => continue,
         }
         done.push(key);
     }
     transaction.commit().await?;
     Ok(done)
-}
-
-/// The key of an entity, which a deletion may give alone.
-fn key_of<E: BulkEntity>(entity: &Value) -> Option<String> {
-    entity.as_str().or_else(|| entity.get(E::KEY)?.as_str()).map(str::to_owned)
 }
 
 fn refuse_conflicts<E: BulkEntity>(operation: Operation, keys: &[String], existing: &HashSet<String>) -> ApiResult<()> {

@@ -20,6 +20,17 @@ pub(crate) enum Operation {
     Delete,
 }
 
+impl Operation {
+    /// Its name in requests.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 /// What to do when an entity is there already, or is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnConflict {
@@ -91,11 +102,15 @@ pub(crate) fn actions(body: &mut Body) -> ApiResult<Vec<BulkAction>> {
     actions.into_iter().enumerate().map(|(index, action)| parse(index, action)).collect()
 }
 
+const KINDS: [&str; 3] = ["create", "update", "delete"];
+
 fn parse(index: usize, action: Value) -> ApiResult<BulkAction> {
-    let index = index.to_string();
-    let place = ["body", "actions", &index];
-    let mut action = Body::from_value(action, &place)?;
-    let kind = action.optional_word("action", &["create", "update", "delete"]);
+    let mut place = vec!["body".into(), "actions".into(), index.into()];
+    // The kind of an action is part of the place of its other fields.
+    let kind = action.get("action").and_then(Value::as_str).filter(|kind| KINDS.contains(kind));
+    place.extend(kind.map(Value::from));
+    let mut action = Body::from_value(action, place)?;
+    let kind = action.optional_word("action", &KINDS);
     action.require("entities");
     let entities = action.optional_list("entities").unwrap_or_default();
     let (operation, policy, words): (_, _, &[&str]) = match kind.as_deref() {

@@ -6,7 +6,6 @@ use crate::auth::Resource;
 use crate::body::Body;
 use crate::error::ApiResult;
 use crate::state::App;
-use serde_json::Value;
 use sqlx::PgConnection;
 
 /// Connections, by id.
@@ -15,27 +14,34 @@ pub(super) struct Connections;
 impl BulkEntity for Connections {
     const RESOURCE: Resource = Resource::Connection;
     const EVENT: &'static str = "bulk_connections";
+    const LOGS_REFUSED: bool = false;
     const NAMES: &'static str = "connections with these connection_ids";
     const EXISTING: &'static str = "SELECT conn_id FROM connection WHERE conn_id = ANY($1)";
-    const KEY: &'static str = "connection_id";
+    type Fields = ConnectionFields;
 
-    async fn create(app: &App, connection: &mut PgConnection, entity: Value) -> ApiResult<()> {
-        read(entity)?.insert(app, connection).await
+    fn read(body: &mut Body) -> ApiResult<ConnectionFields> {
+        ConnectionFields::read(body)
     }
 
-    async fn overwrite(app: &App, connection: &mut PgConnection, key: &str, entity: Value) -> ApiResult<()> {
-        Self::update(app, connection, key, entity, &[]).await
+    fn key(fields: &ConnectionFields) -> &str {
+        &fields.id
+    }
+
+    async fn create(app: &App, connection: &mut PgConnection, fields: ConnectionFields) -> ApiResult<()> {
+        fields.insert(app, connection).await
+    }
+
+    async fn overwrite(app: &App, connection: &mut PgConnection, fields: ConnectionFields) -> ApiResult<()> {
+        Self::update(app, connection, fields, &[]).await
     }
 
     async fn update(
         app: &App,
         connection: &mut PgConnection,
-        key: &str,
-        entity: Value,
+        fields: ConnectionFields,
         mask: &[String],
     ) -> ApiResult<()> {
-        let fields = read(entity)?;
-        let old = find(&mut *connection, key).await?;
+        let old = find(&mut *connection, &fields.id).await?;
         fields.masked(mask).update(app, connection, &old).await
     }
 
@@ -43,8 +49,4 @@ impl BulkEntity for Connections {
         sqlx::query("DELETE FROM connection WHERE conn_id = $1").bind(key).execute(connection).await?;
         Ok(true)
     }
-}
-
-fn read(entity: Value) -> ApiResult<ConnectionFields> {
-    ConnectionFields::read(&mut Body::from_value(entity, &["body"])?)
 }

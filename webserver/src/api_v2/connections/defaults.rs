@@ -3,10 +3,10 @@
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::error::{ApiError, ApiResult};
+use crate::no_content::NoContent;
 use crate::query::Params;
 use crate::state::App;
 use axum::extract::State;
-use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tradewind_airflow::python_json;
@@ -32,7 +32,7 @@ fn defaults() -> Result<Vec<Default>, serde_json::Error> {
 }
 
 /// Adds those whose id is not taken yet.
-pub(super) async fn create(State(app): State<App>, user: User, params: Params) -> ApiResult<StatusCode> {
+pub(super) async fn create(State(app): State<App>, user: User, params: Params) -> ApiResult<NoContent> {
     user.may_write(Resource::Connection)?;
     Change { event: "create_default_connections", method: "POST", path: &[], body: None }
         .record(&app, &user, &params)
@@ -57,7 +57,7 @@ pub(super) async fn create(State(app): State<App>, user: User, params: Params) -
         .bind(app.fernet.is_encrypted())
         .execute(&app.pool)
         .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::no_content::NoContent;
 use crate::query::{Filter, Listing, Order, Params, SortKey, key};
 use crate::request_body::RequestBody;
 use crate::state::App;
@@ -373,11 +374,11 @@ async fn update(
     find(&app.pool, &id).await?.reveal(&app).map(Json)
 }
 
-async fn delete(State(app): State<App>, user: User, params: Params, Path(id): Path<String>) -> ApiResult<StatusCode> {
+async fn delete(State(app): State<App>, user: User, params: Params, Path(id): Path<String>) -> ApiResult<NoContent> {
     user.may_write(Resource::Connection)?;
     Change { event: "delete_connection", method: "DELETE", path: &[("connection_id", &id)], body: None }
         .record(&app, &user, &params)
         .await?;
     let deleted = sqlx::query("DELETE FROM connection WHERE conn_id = $1").bind(&id).execute(&app.pool).await?;
-    if deleted.rows_affected() == 0 { Err(not_found(&id)) } else { Ok(StatusCode::NO_CONTENT) }
+    if deleted.rows_affected() == 0 { Err(not_found(&id)) } else { Ok(NoContent) }
 }

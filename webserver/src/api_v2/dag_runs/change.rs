@@ -187,7 +187,7 @@ impl Entity {
         }
         let is_text = entity.is_string();
         let entity = if is_text { json!({"dag_run_id": entity}) } else { entity.clone() };
-        let mut body = Body::from_value(entity, &["body", "entities"])?;
+        let mut body = Body::from_value(entity, vec!["body".into(), "entities".into()])?;
         let run_id = body.text("dag_run_id").unwrap_or_default();
         let dag_id = body.optional_text("dag_id").unwrap_or_else(|| dag_id.to_owned());
         let wanted = Wanted::read(&mut body, &action.update_mask)?;

@@ -14,11 +14,11 @@ use crate::api_v2::dag_versions::{self, DagVersion};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::error::{ApiError, ApiResult};
+use crate::no_content::NoContent;
 use crate::query::Params;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
@@ -150,13 +150,13 @@ async fn delete(
     user: User,
     params: Params,
     Path((dag_id, run_id)): Path<(String, String)>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_write(Resource::Dag)?;
     let path = [("dag_id", dag_id.as_str()), ("dag_run_id", run_id.as_str())];
     Change { event: "delete_dag_run", method: "DELETE", path: &path, body: None }.record(&app, &user, &params).await?;
     let run = RunKey::require(&app.pool, &dag_id, &run_id).await?;
     delete_run(&app, &dag_id, &run_id, &run).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// Deletes a run that is not being worked on.

@@ -111,7 +111,8 @@ impl Wanted {
         let run = new_run(app, dag, self, triggered_by, user).await?;
         let scheduled = serialized_dag::parse(&dag.data).map_err(|error| ApiError::internal(&error))?;
         let mut transaction = app.pool.begin().await?;
-        let note = run.note.is_some();
+        // Airflow does not say who wrote the note of a materialization.
+        let note = run.note.is_some() && run.run_type != DagRunType::AssetMaterialization;
         let created = dag_run::create(&mut transaction, &scheduled, &run, Utc::now()).await.map_err(refusal)?;
         if note {
             sqlx::query("UPDATE dag_run_note SET user_id = $2 WHERE dag_run_id = $1")

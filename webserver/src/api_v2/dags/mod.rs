@@ -11,6 +11,7 @@ use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::no_content::NoContent;
 use crate::query::Params;
 use crate::request_body::RequestBody;
 use crate::signed_token;
@@ -200,7 +201,7 @@ async fn add_favorite(
     user: User,
     params: Params,
     Path(dag_id): Path<String>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_read(Resource::Dag)?;
     Change { event: "favorite_dag", method: "POST", path: &[("dag_id", &dag_id)], body: None }
         .record(&app, &user, &params)
@@ -211,7 +212,7 @@ async fn add_favorite(
         .bind(&user.name)
         .execute(&app.pool)
         .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 async fn remove_favorite(
@@ -219,7 +220,7 @@ async fn remove_favorite(
     user: User,
     params: Params,
     Path(dag_id): Path<String>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_read(Resource::Dag)?;
     Change { event: "unfavorite_dag", method: "POST", path: &[("dag_id", &dag_id)], body: None }
         .record(&app, &user, &params)
@@ -233,7 +234,7 @@ async fn remove_favorite(
     if removed.rows_affected() == 0 {
         return Err(ApiError::conflict("Dag is not marked as favorite"));
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 async fn require(app: &App, dag_id: &str) -> ApiResult<()> {

@@ -6,7 +6,6 @@ use crate::auth::Resource;
 use crate::body::Body;
 use crate::error::ApiResult;
 use crate::state::App;
-use serde_json::Value;
 use sqlx::PgConnection;
 
 /// Pools, by name.
@@ -15,27 +14,31 @@ pub(super) struct Pools;
 impl BulkEntity for Pools {
     const RESOURCE: Resource = Resource::Pool;
     const EVENT: &'static str = "bulk_pools";
+    const LOGS_REFUSED: bool = false;
     const NAMES: &'static str = "pools with these pool names";
     const EXISTING: &'static str = "SELECT pool FROM slot_pool WHERE pool = ANY($1)";
-    const KEY: &'static str = "name";
+    type Fields = PoolFields;
 
-    async fn create(_app: &App, connection: &mut PgConnection, entity: Value) -> ApiResult<()> {
-        read(entity)?.insert(connection).await
+    fn read(body: &mut Body) -> ApiResult<PoolFields> {
+        PoolFields::read(body, true)
     }
 
-    async fn overwrite(_app: &App, connection: &mut PgConnection, key: &str, entity: Value) -> ApiResult<()> {
-        read(entity)?.update(connection, key).await
+    fn key(fields: &PoolFields) -> &str {
+        fields.name.as_deref().unwrap_or_default()
     }
 
-    async fn update(
-        _app: &App,
-        connection: &mut PgConnection,
-        key: &str,
-        entity: Value,
-        mask: &[String],
-    ) -> ApiResult<()> {
-        check_default_pool(key, mask)?;
-        read(entity)?.masked(mask).update(connection, key).await
+    async fn create(_app: &App, connection: &mut PgConnection, fields: PoolFields) -> ApiResult<()> {
+        fields.insert(connection).await
+    }
+
+    async fn overwrite(_app: &App, connection: &mut PgConnection, fields: PoolFields) -> ApiResult<()> {
+        fields.update(connection, Self::key(&fields)).await
+    }
+
+    async fn update(_app: &App, connection: &mut PgConnection, fields: PoolFields, mask: &[String]) -> ApiResult<()> {
+        check_default_pool(Self::key(&fields), mask)?;
+        let name = Self::key(&fields).to_owned();
+        fields.masked(mask).update(connection, &name).await
     }
 
     async fn delete(connection: &mut PgConnection, key: &str) -> ApiResult<bool> {
@@ -45,8 +48,4 @@ impl BulkEntity for Pools {
         sqlx::query("DELETE FROM slot_pool WHERE pool = $1").bind(key).execute(connection).await?;
         Ok(true)
     }
-}
-
-fn read(entity: Value) -> ApiResult<PoolFields> {
-    PoolFields::read(&mut Body::from_value(entity, &["body"])?, true)
 }

@@ -6,7 +6,8 @@ use crate::api_v2::bulk::patch_many;
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, Problem};
+use crate::no_content::NoContent;
 use crate::query::{Filter, Listing, Order, Params, SortKey, key};
 use crate::request_body::RequestBody;
 use crate::state::App;
@@ -16,6 +17,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bulk::Pools;
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 
 pub(super) fn routes() -> Router<App> {
@@ -186,7 +188,7 @@ async fn update(
     let mask = params.texts("update_mask");
     check_default_pool(&name, &mask)?;
     if name != DEFAULT_POOL {
-        check_complete(&mut body)?;
+        check_complete(&body)?;
     }
     fields.masked(&mask).update(&app.pool, &name).await?;
     find(&app, &name).await.map(Json)
@@ -202,17 +204,18 @@ fn check_default_pool(name: &str, mask: &[String]) -> ApiResult<()> {
 }
 
 /// A change of any other pool must name all that a pool has.
-fn check_complete(body: &mut Body) -> ApiResult<()> {
-    if !body.has("pool") {
-        body.require("name");
-    }
-    for name in ["slots", "include_deferred"] {
-        body.require(name);
-    }
-    body.finish()
+///
+/// Airflow checks this after it has read the body: its complaints name the fields alone.
+fn check_complete(body: &Body) -> ApiResult<()> {
+    let is_given = |name: &str| body.has(name) || (name == "pool" && body.has("name"));
+    let missing = ["pool", "slots", "include_deferred"].into_iter().filter(|name| !is_given(name));
+    let input = Value::Object(body.fields().clone());
+    let problem = |name| Problem::new("missing", &[name], "Field required", input.clone()).documented();
+    let problems: Vec<_> = missing.map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(ApiError::validation(problems)) }
 }
 
-async fn delete(State(app): State<App>, user: User, params: Params, Path(name): Path<String>) -> ApiResult<StatusCode> {
+async fn delete(State(app): State<App>, user: User, params: Params, Path(name): Path<String>) -> ApiResult<NoContent> {
     user.may_write(Resource::Pool)?;
     Change { event: "delete_pool", method: "DELETE", path: &[("pool_name", &name)], body: None }
         .record(&app, &user, &params)
@@ -221,5 +224,5 @@ async fn delete(State(app): State<App>, user: User, params: Params, Path(name): 
         return Err(ApiError::bad_request("Default Pool can't be deleted"));
     }
     let deleted = sqlx::query("DELETE FROM slot_pool WHERE pool = $1").bind(&name).execute(&app.pool).await?;
-    if deleted.rows_affected() == 0 { Err(not_found(&name)) } else { Ok(StatusCode::NO_CONTENT) }
+    if deleted.rows_affected() == 0 { Err(not_found(&name)) } else { Ok(NoContent) }
 }

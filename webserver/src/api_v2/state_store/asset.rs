@@ -4,13 +4,13 @@ use super::{parsed, value};
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::no_content::NoContent;
 use crate::python;
 use crate::query::{Clause, Filter, Listing, Order, Params, PathInt, SortKey, key};
 use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::Utc;
@@ -119,7 +119,7 @@ async fn set(
     user: User,
     Path((asset_id, key)): Path<(String, String)>,
     bytes: RequestBody,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_write(Resource::Asset)?;
     let mut body = Body::from_bytes(&bytes)?;
     let value = value(&app, &mut body)?;
@@ -131,28 +131,28 @@ async fn set(
         .bind(Utc::now())
         .execute(&app.pool)
         .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 async fn delete(
     State(app): State<App>,
     user: User,
     Path((asset_id, key)): Path<(String, String)>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_write(Resource::Asset)?;
     remove(&app, &asset_id, Some(&key)).await
 }
 
-async fn clear(State(app): State<App>, user: User, Path(asset_id): Path<String>) -> ApiResult<StatusCode> {
+async fn clear(State(app): State<App>, user: User, Path(asset_id): Path<String>) -> ApiResult<NoContent> {
     user.may_write(Resource::Asset)?;
     remove(&app, &asset_id, None).await
 }
 
-async fn remove(app: &App, asset_id: &str, key: Option<&str>) -> ApiResult<StatusCode> {
+async fn remove(app: &App, asset_id: &str, key: Option<&str>) -> ApiResult<NoContent> {
     sqlx::query("DELETE FROM asset_state_store WHERE asset_id = $1 AND ($2::text IS NULL OR key = $2)")
         .bind(asset(app, asset_id).await?)
         .bind(key)
         .execute(&app.pool)
         .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

@@ -4,13 +4,13 @@ use super::{parsed, value};
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::no_content::NoContent;
 use crate::python;
 use crate::query::{Clause, Filter, Listing, Order, Params, SortKey, key};
 use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -183,7 +183,7 @@ async fn set(
     mut params: Params,
     Path((dag_id, run_id, task_id, key)): EntryPath,
     bytes: RequestBody,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_write(Resource::Dag)?;
     let owner = Owner::read(&mut params, (dag_id, run_id, task_id));
     params.check()?;
@@ -196,7 +196,7 @@ async fn set(
     owner.require(&app, false).await?;
     let expires_at = if by_default { default_expiry(&app)? } else { expires_at };
     owner.store(&app, &key, &value, expires_at).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// When values expire by `[state_store] default_retention_days`; zero days: never.
@@ -235,21 +235,21 @@ async fn delete(
     user: User,
     mut params: Params,
     Path((dag_id, run_id, task_id, key)): EntryPath,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<NoContent> {
     user.may_write(Resource::Dag)?;
     let owner = Owner::read(&mut params, (dag_id, run_id, task_id));
     params.check()?;
     owner.require(&app, false).await?;
     owner.remove(&app, Some(&key), false).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-async fn clear(State(app): State<App>, user: User, mut params: Params, Path(path): OwnerPath) -> ApiResult<StatusCode> {
+async fn clear(State(app): State<App>, user: User, mut params: Params, Path(path): OwnerPath) -> ApiResult<NoContent> {
     user.may_write(Resource::Dag)?;
     let owner = Owner::read(&mut params, path);
     let any_index = params.bool("all_map_indices").unwrap_or_default();
     params.check()?;
     owner.require(&app, any_index).await?;
     owner.remove(&app, None, any_index).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

@@ -202,7 +202,6 @@ async fn perform(
     map_index: Option<i32>,
     bytes: &RequestBody,
 ) -> ApiResult<Json<Collection>> {
-    user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(bytes)?;
     let index = map_index.map(|index| index.to_string());
     let mut path = vec![("dag_id", dag_id), ("dag_run_id", run_id), ("task_id", task_id)];
@@ -210,6 +209,7 @@ async fn perform(
     Change { event: "patch_task_instance", method: "PATCH", path: &path, body: Some(body.fields()) }
         .record(app, user, params)
         .await?;
+    user.may_write(Resource::Dag)?;
     let wanted = Wanted::read(&mut body, &params.texts("update_mask"))?;
     let named = named(app, dag_id, run_id, task_id, map_index).await?;
     apply(app, user, run_id, &named, &wanted, || {
@@ -308,12 +308,12 @@ pub(super) async fn patch_group(
     Path((dag_id, run_id, group_id)): Path<(String, String, String)>,
     bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
-    user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
     let path = [("dag_id", dag_id.as_str()), ("dag_run_id", &run_id), ("group_id", &group_id)];
     Change { event: "patch_task_group_instances", method: "PATCH", path: &path, body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
+    user.may_write(Resource::Dag)?;
     let wanted = Wanted::read(&mut body, &params.texts("update_mask"))?;
     let named = named_group(&app, &dag_id, &run_id, &group_id).await?;
     let altered = apply(&app, &user, &run_id, &named, &wanted, || {
@@ -377,7 +377,7 @@ async fn perform_one(
         Value::String(task_id) => json!({"task_id": task_id}),
         other => other.clone(),
     };
-    let mut body = Body::from_value(entity, &["body", "entities"])?;
+    let mut body = Body::from_value(entity, vec!["body".into(), "entities".into()])?;
     let task_id = body.text("task_id").unwrap_or_default();
     let map_index = body.optional_int("map_index").and_then(|index| i32::try_from(index).ok());
     let dag_id = body.optional_text("dag_id").unwrap_or_else(|| dag_id.to_owned());

@@ -160,7 +160,6 @@ pub(super) async fn post_clear(
     Path(dag_id): Path<String>,
     bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
-    user.may_write(Resource::Dag)?;
     let mut body = Body::from_bytes(&bytes)?;
     let change = Change {
         event: "post_clear_task_instances",
@@ -171,6 +170,7 @@ pub(super) async fn post_clear(
     if body.fields().get("dry_run").and_then(Value::as_bool) == Some(false) {
         change.record(&app, &user, &params).await?;
     }
+    user.may_write(Resource::Dag)?;
     let wanted = Wanted::read(&mut body)?;
     let mut dag = app.dags.latest(&app.pool, &dag_id).await?;
     let mut of_run = None;

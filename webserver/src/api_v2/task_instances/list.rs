@@ -328,7 +328,6 @@ pub(super) async fn list_batch(
     Path((dag_id, run_id)): Path<(String, String)>,
     bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
-    user.may_read(Resource::Dag)?;
     super::super::bulk::require_wildcard("dag_id", &dag_id)?;
     super::super::bulk::require_wildcard("dag_run_id", &run_id)?;
     let mut body = Body::from_bytes(&bytes)?;
@@ -336,6 +335,7 @@ pub(super) async fn list_batch(
     crate::audit::Change { event: "get_task_instances_batch", method: "POST", path: &path, body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
+    user.may_read(Resource::Dag)?;
     let mut filter = Filter::new();
     let lists = [
         ("dag_ids", "ti.dag_id"),

@@ -6,7 +6,6 @@ use crate::auth::Resource;
 use crate::body::Body;
 use crate::error::ApiResult;
 use crate::state::App;
-use serde_json::Value;
 use sqlx::PgConnection;
 
 /// Variables, by key.
@@ -15,34 +14,38 @@ pub(super) struct Variables;
 impl BulkEntity for Variables {
     const RESOURCE: Resource = Resource::Variable;
     const EVENT: &'static str = "bulk_variables";
+    const LOGS_REFUSED: bool = true;
     const NAMES: &'static str = "variables with these keys";
     const EXISTING: &'static str = "SELECT key FROM variable WHERE key = ANY($1)";
-    const KEY: &'static str = "key";
+    type Fields = VariableFields;
 
-    async fn create(app: &App, connection: &mut PgConnection, entity: Value) -> ApiResult<()> {
-        read(entity)?.insert(app, connection).await
+    fn read(body: &mut Body) -> ApiResult<VariableFields> {
+        VariableFields::read(body)
     }
 
-    async fn overwrite(app: &App, connection: &mut PgConnection, _key: &str, entity: Value) -> ApiResult<()> {
-        read(entity)?.update(app, connection).await
+    fn key(fields: &VariableFields) -> &str {
+        &fields.key
+    }
+
+    async fn create(app: &App, connection: &mut PgConnection, fields: VariableFields) -> ApiResult<()> {
+        fields.put(app, connection).await
+    }
+
+    async fn overwrite(app: &App, connection: &mut PgConnection, fields: VariableFields) -> ApiResult<()> {
+        fields.put(app, connection).await
     }
 
     async fn update(
         app: &App,
         connection: &mut PgConnection,
-        _key: &str,
-        entity: Value,
+        fields: VariableFields,
         mask: &[String],
     ) -> ApiResult<()> {
-        read(entity)?.masked(mask).update(app, connection).await
+        fields.masked(mask).update(app, connection).await
     }
 
     async fn delete(connection: &mut PgConnection, key: &str) -> ApiResult<bool> {
         sqlx::query("DELETE FROM variable WHERE key = $1").bind(key).execute(connection).await?;
         Ok(true)
     }
-}
-
-fn read(entity: Value) -> ApiResult<VariableFields> {
-    VariableFields::read(&mut Body::from_value(entity, &["body"])?)
 }

@@ -7,6 +7,7 @@ use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::no_content::NoContent;
 use crate::python;
 use crate::query::{Filter, Listing, Order, Params, SortKey, key};
 use crate::request_body::RequestBody;
@@ -168,6 +169,21 @@ impl VariableFields {
         Ok(())
     }
 
+    /// Makes the variable, or puts it in the place of the one with its key.
+    async fn put(&self, app: &App, executor: impl PgExecutor<'_>) -> ApiResult<()> {
+        sqlx::query(
+            "INSERT INTO variable (key, val, description, is_encrypted) VALUES ($1, $2, $3, $4) ON CONFLICT (key) \
+             DO UPDATE SET val = EXCLUDED.val, description = EXCLUDED.description, is_encrypted = EXCLUDED.is_encrypted",
+        )
+        .bind(&self.key)
+        .bind(app.fernet.encrypt(self.value.as_deref().unwrap_or_default()))
+        .bind(self.description.clone().flatten())
+        .bind(app.fernet.is_encrypted())
+        .execute(executor)
+        .await?;
+        Ok(())
+    }
+
     async fn update(&self, app: &App, executor: impl PgExecutor<'_>) -> ApiResult<()> {
         sqlx::query(
             "UPDATE variable SET val = COALESCE($2, val), \
@@ -191,11 +207,11 @@ async fn create(
     params: Params,
     bytes: RequestBody,
 ) -> ApiResult<(StatusCode, Json<Variable>)> {
-    user.may_write(Resource::Variable)?;
     let mut body = Body::from_bytes(&bytes)?;
     Change { event: "post_variable", method: "POST", path: &[], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
+    user.may_write(Resource::Variable)?;
     let fields = VariableFields::read(&mut body)?;
     if find(&app, &fields.key).await?.is_some() {
         let detail = format!("The Variable with key: `{}` already exists", fields.key);
@@ -213,11 +229,11 @@ async fn update(
     Path(key): Path<String>,
     bytes: RequestBody,
 ) -> ApiResult<Json<Variable>> {
-    user.may_write(Resource::Variable)?;
     let mut body = Body::from_bytes(&bytes)?;
     Change { event: "patch_variable", method: "PATCH", path: &[("variable_key", &key)], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
+    user.may_write(Resource::Variable)?;
     let fields = VariableFields::read(&mut body)?;
     if fields.key != key {
         let detail = "Invalid body, key from request body doesn't match uri parameter";
@@ -233,11 +249,11 @@ async fn update(
     find(&app, &key).await?.map(Json).ok_or_else(|| not_found(&key))
 }
 
-async fn delete(State(app): State<App>, user: User, params: Params, Path(key): Path<String>) -> ApiResult<StatusCode> {
-    user.may_write(Resource::Variable)?;
+async fn delete(State(app): State<App>, user: User, params: Params, Path(key): Path<String>) -> ApiResult<NoContent> {
     Change { event: "delete_variable", method: "DELETE", path: &[("variable_key", &key)], body: None }
         .record(&app, &user, &params)
         .await?;
+    user.may_write(Resource::Variable)?;
     let deleted = sqlx::query("DELETE FROM variable WHERE key = $1").bind(&key).execute(&app.pool).await?;
-    if deleted.rows_affected() == 0 { Err(not_found(&key)) } else { Ok(StatusCode::NO_CONTENT) }
+    if deleted.rows_affected() == 0 { Err(not_found(&key)) } else { Ok(NoContent) }
 }

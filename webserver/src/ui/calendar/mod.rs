@@ -3,7 +3,7 @@
 use crate::api_v2::dag_runs::timetable;
 use crate::auth::{Resource, User};
 use crate::error::ApiResult;
-use crate::query::{Clause, Filter, Params};
+use crate::query::{Clause, Filter, Params, RANGE};
 use crate::serialized_dag::{SerializedDag, timestamp};
 use crate::state::App;
 use crate::timestamp::Timestamp;
@@ -73,15 +73,18 @@ async fn read(
     Path(dag_id): Path<String>,
 ) -> ApiResult<Json<Calendar>> {
     user.may_read(Resource::Dag)?;
-    let hourly = params.word("granularity", &["hourly", "daily"]).as_deref() == Some("hourly");
     let by_partition = params.pairs().iter().any(|(name, _)| name.starts_with("partition_date_"));
     let name = if by_partition { "partition_date" } else { "logical_date" };
     let mut filter = Filter::new();
     filter.equal_text("dag_id", &dag_id);
     filter.push(Clause::sql("COALESCE(partition_date, logical_date) IS NOT NULL"));
-    filter.time_range(&mut params, name, name);
-    let suffixes = ["gte", "gt", "lte", "lt"].into_iter();
-    let bounds = suffixes.filter_map(|suffix| Some((suffix, params.time(&format!("{name}_{suffix}"))?))).collect();
+    let mut bounds = Vec::new();
+    for (suffix, operator) in RANGE {
+        let Some(bound) = params.time(&format!("{name}_{suffix}")) else { continue };
+        filter.time_bound(name, operator, bound, false);
+        bounds.push((suffix, bound));
+    }
+    let hourly = params.literal("granularity", &["hourly", "daily"]).as_deref() == Some("hourly");
     params.check()?;
     let dag = app.dags.latest(&app.pool, &dag_id).await?;
 
