@@ -230,12 +230,24 @@ class Official:
 
         wait_until(healthy, "a healthy official Airflow", START_TIMEOUT_SECONDS)
 
+    def limit_parallelism(self, tasks: int) -> None:
+        """From now on no more tasks run at once."""
+        self.options |= {"AIRFLOW__CORE__PARALLELISM": str(tasks)}
+        self._end({"scheduler": self.processes.pop("scheduler")})
+        self.start("scheduler")
+        self.wait_healthy("scheduler")
+
     def stop(self) -> None:
-        for process in self.processes.values():
+        self._end(self.processes)
+        self.processes.clear()
+        self.postgres.stop()
+
+    def _end(self, processes: dict[str, subprocess.Popen]) -> None:
+        for process in processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
-        for process in self.processes.values():
+        for process in processes.values():
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -245,8 +257,6 @@ class Official:
             except ProcessLookupError:
                 pass
             process.wait()
-        self.processes.clear()
-        self.postgres.stop()
 
 
 def require_reference_version() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import choices
 import parsed
@@ -20,6 +22,7 @@ from scenarios import SCENARIOS, chosen
 
 FOLDER = Path(__file__).resolve().parent
 RECORDED = FOLDER / "recorded"
+Outcome = TypeVar("Outcome")
 
 
 def arguments() -> argparse.Namespace:
@@ -58,6 +61,32 @@ def record_scenario(official: Official, normalise: Normaliser, scenario: Scenari
     return None
 
 
+def make_pools(official: Official) -> None:
+    """The pools that conformance Dags name."""
+    for pool, slots, include_deferred in (
+        ("one_slot", 1, False), ("two_slots", 2, False), ("counts_deferred", 1, True), ("leaves_deferred_out", 1, False)
+    ):  # fmt: skip
+        body = {"name": pool, "slots": slots, "include_deferred": include_deferred}
+        official.rest.call("POST", "/api/v2/pools", body)
+
+
+def play_all(
+    official: Official, scenarios: list[Scenario], at_once: int, play: Callable[[Scenario], Outcome]
+) -> Iterator[tuple[Scenario, Outcome]]:
+    """Plays scenarios side by side, and after these, alone, those that limit what runs at once."""
+    beside = [scenario for scenario in scenarios if scenario.parallelism is None]
+    with ThreadPoolExecutor(at_once) as players:
+        try:
+            yield from zip(beside, players.map(play, beside), strict=True)
+        except BaseException:
+            official.stop()  # otherwise the players would wait for runs that nobody is interested in any more
+            raise
+    for scenario in scenarios:
+        if scenario.parallelism is not None:
+            official.limit_parallelism(scenario.parallelism)
+            yield scenario, play(scenario)
+
+
 def record(official: Official, scenarios: list[Scenario], options: argparse.Namespace) -> list[str]:
     normalise = Normaliser(official, FOLDER)
     official.prepare()
@@ -69,18 +98,13 @@ def record(official: Official, scenarios: list[Scenario], options: argparse.Name
             parsed.record(connection, normalise, RECORDED, subjects)
     official.start("api-server", "scheduler", "dag-processor", "triggerer")
     official.wait_healthy("scheduler", "dag_processor", "triggerer")
-    for pool, slots in (("one_slot", 1), ("two_slots", 2)):
-        body = {"name": pool, "slots": slots, "include_deferred": False}
-        official.rest.call("POST", "/api/v2/pools", body)
+    make_pools(official)
     if options.skip_runs:
         scenarios = [scenario for scenario in scenarios if scenario.dag_id in (options.only or ())]
-    with ThreadPoolExecutor(options.at_once) as players:
-        try:
-            failures = players.map(lambda scenario: record_scenario(official, normalise, scenario), scenarios)
-            return [failure for failure in failures if failure]
-        except BaseException:
-            official.stop()  # otherwise the players would wait for runs that nobody is interested in any more
-            raise
+    found = play_all(
+        official, scenarios, options.at_once, lambda scenario: record_scenario(official, normalise, scenario)
+    )
+    return [failure for _, failure in found if failure]
 
 
 def main() -> None:

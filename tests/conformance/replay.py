@@ -11,7 +11,6 @@ import argparse
 import json
 import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import choices
@@ -19,7 +18,7 @@ import parsed
 from comparison import differences
 from normalise import Normaliser
 from official import working_folder
-from record import FOLDER, RECORDED, bundles
+from record import FOLDER, RECORDED, bundles, make_pools, play_all
 from runs import Recorder
 from scenario import Scenario
 from scenarios import SCENARIOS, chosen
@@ -111,14 +110,14 @@ def replay(tradewind: Tradewind, scenarios: list[Scenario], folder: Path, at_onc
         answers = replay_parsed(tradewind, normalise, folder / "parsed")
     else:
         tradewind.wait_for_dags({dag_id for scenario in scenarios for dag_id in (scenario.dag_id, *scenario.consumers)})
-    for pool, slots in (("one_slot", 1), ("two_slots", 2)):
-        tradewind.rest.call("POST", "/api/v2/pools", {"name": pool, "slots": slots, "include_deferred": False})
-    with ThreadPoolExecutor(at_once) as players:
-        found = players.map(lambda scenario: replay_scenario(tradewind, normalise, scenario), scenarios)
-        for scenario, lines in zip(scenarios, found, strict=True):
-            answers[f"runs/{scenario.dag_id}"] = lines
-            if lines:
-                print(f"differs  runs/{scenario.dag_id}: {lines[0]}", flush=True)
+    make_pools(tradewind)
+    found = play_all(
+        tradewind, scenarios, at_once, lambda scenario: replay_scenario(tradewind, normalise, scenario)
+    )
+    for scenario, lines in found:
+        answers[f"runs/{scenario.dag_id}"] = lines
+        if lines:
+            print(f"differs  runs/{scenario.dag_id}: {lines[0]}", flush=True)
     return answers
 
 

@@ -73,6 +73,8 @@ class Scenario:
     """Whether the order in which tasks started is part of the recording: where it is decided, not left to chance."""
     limited: bool = False
     """Whether the most tasks that ran at once is part of the recording."""
+    parallelism: int | None = None
+    """The limit on all tasks together. Such a scenario is played after all others, alone."""
     scheduled: bool = False
     """Nothing is triggered: the runs are those that the scheduler creates from the schedule."""
     steps: tuple[Event | Produce | Pause, ...] = ()

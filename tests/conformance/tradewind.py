@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 from pathlib import Path
 
@@ -61,8 +60,9 @@ class Tradewind(Official):
         wait_until(started, "the start of Tradewind", START_TIMEOUT_SECONDS)
         wait_until(there, what, PARSE_TIMEOUT_SECONDS)
 
-    def stop(self) -> None:
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        super().stop()
+    def limit_parallelism(self, tasks: int) -> None:
+        self.options |= {"AIRFLOW__CORE__PARALLELISM": str(tasks)}
+        self._end(self.processes)
+        self.processes.clear()
+        self.start()
+        self.wait_healthy("scheduler")

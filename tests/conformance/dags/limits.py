@@ -1,4 +1,4 @@
-"""Limits and order: pools, `max_active_tasks`, `max_active_tis_per_dag`, priority weights and weight rules.
+"""Limits and order: `parallelism`, pools, `max_active_tasks`, `max_active_tis_per_dag`, priority weights and weight rules.
 
 The recorder makes the pools `one_slot` and `two_slots`. A root task that ends last lets all candidates become ready
 at the same time.
@@ -101,6 +101,10 @@ with DAG("limit_queues", schedule=None, start_date=START, default_args={"queue":
     work.override(task_id="by_default")(0)
     work.override(task_id="of_its_own", queue="of_the_task")(0)
     EmptyOperator(task_id="empty", queue="of_none")
+
+with DAG("limit_parallelism", schedule=None, start_date=START):
+    for number in range(3):
+        together.override(task_id=f"work_{number}")(2)
 
 with DAG("limit_task_in_dag", schedule=None, start_date=START):
     work.override(task_id="only_one_in_all_runs", max_active_tis_per_dag=1)()

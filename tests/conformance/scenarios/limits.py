@@ -20,5 +20,6 @@ SCENARIOS = [
     Scenario("limit_never_met", runs=(Trigger(ends=False),)),
     Scenario("limit_queues"),
     Scenario("limit_task_in_dag", runs=TWO_DAYS, sequential=False, limited=True),
+    Scenario("limit_parallelism", runs=TWO_DAYS, sequential=False, limited=True, parallelism=2),
     Scenario("limit_max_active_runs", runs=TWO_DAYS, sequential=False, limited=True),
 ]
