@@ -79,6 +79,11 @@ bench-scheduler: setup ## Measure what the scheduler alone can do, with no Pytho
 	cargo build --locked --release --package tradewind --package tradewind-bench
 	scripts/with-test-postgres target/release/bench-scheduler --binary target/release/tradewind
 
+.PHONY: bench-api
+bench-api: setup ## Compare the API with official Airflow's on this machine.
+	cargo build --locked --release --package tradewind --package tradewind-pyhost --package tradewind-bench
+	scripts/with-test-postgres target/release/bench-api --binary target/release/tradewind
+
 # The simulation is all computing, and small: an optimised build takes seconds.
 .PHONY: simulate
 simulate: setup ## Simulate crashes and races: SEEDS=1000 seeds, or SEED=123 alone.

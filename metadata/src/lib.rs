@@ -48,6 +48,7 @@ pub mod testing;
 pub mod trace_context;
 pub mod trigger;
 pub mod variable;
+pub mod weighted_lru;
 pub mod worker;
 pub mod xcom;
 

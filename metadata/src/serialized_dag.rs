@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lru::LruCache;
 use sqlx::{PgConnection, query_as};
 use tradewind_airflow::serialized_dag;
 use tradewind_model::dag::Dag;
 use uuid::Uuid;
 
+use crate::weighted_lru::WeightedLru;
 use crate::{MetadataError, Result, dag_document};
 
 /// Dags kept at most.
@@ -17,26 +17,8 @@ const CAPACITY: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 /// Tasks of all Dags kept together, at most; a single larger Dag is kept all the same. A task takes one to two kilobytes.
 const TASKS: usize = 15_000;
 
-/// Parsed Dags with the hash they were stored under, by version.
-#[derive(Debug)]
-struct Kept {
-    dags: LruCache<Uuid, (String, Arc<Dag>)>,
-    tasks: usize,
-}
-
-impl Kept {
-    fn put(&mut self, version: Uuid, hash: String, dag: Arc<Dag>) {
-        self.tasks += dag.task_count();
-        // What is replaced, or is one too many.
-        if let Some((_, (_, dag))) = self.dags.push(version, (hash, dag)) {
-            self.tasks -= dag.task_count();
-        }
-        while self.tasks > TASKS && self.dags.len() > 1 {
-            let Some((_, (_, dag))) = self.dags.pop_lru() else { return };
-            self.tasks -= dag.task_count();
-        }
-    }
-}
+/// Dags with the hash they were stored under, by version.
+type Kept = WeightedLru<Uuid, (String, Arc<Dag>)>;
 
 /// Parsed Dags by version. Cheap to clone; clones share what they keep.
 ///
@@ -49,7 +31,7 @@ pub struct Cache {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { dags: Arc::new(Mutex::new(Kept { dags: LruCache::new(CAPACITY), tasks: 0 })) }
+        Self { dags: Arc::new(Mutex::new(Kept::new(CAPACITY, TASKS))) }
     }
 }
 
@@ -99,7 +81,7 @@ impl Cache {
     }
 
     async fn load(&self, connection: &mut PgConnection, version: Uuid, hash: String) -> Result<Arc<Dag>> {
-        if let Some((kept, dag)) = self.kept().dags.get(&version)
+        if let Some((kept, dag)) = self.kept().get(&version)
             && *kept == hash
         {
             return Ok(Arc::clone(dag));
@@ -110,36 +92,12 @@ impl Cache {
         let dag = serialized_dag::parse_text(&text)
             .map_err(|error| MetadataError::Corrupt(format!("serialized_dag, version {version}: {error}")))?;
         let dag = Arc::new(dag);
-        self.kept().put(version, hash, Arc::clone(&dag));
+        let tasks = dag.task_count();
+        self.kept().put(version, (hash, Arc::clone(&dag)), tasks);
         Ok(dag)
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.dags.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tradewind_model::dag::{DagSettings, Task};
-
-    use super::*;
-
-    fn dag(tasks: usize) -> Arc<Dag> {
-        let tasks = (0..tasks).map(|number| Task::new(format!("task_{number}"))).collect();
-        Arc::new(Dag::new("dag".to_owned(), DagSettings::default(), tasks, Vec::new()).expect("a Dag"))
-    }
-
-    #[test]
-    fn dags_are_kept_as_long_as_their_tasks_are_not_too_many() {
-        let mut kept = Kept { dags: LruCache::new(CAPACITY), tasks: 0 };
-        let [first, second, third] = [1, 2, 3].map(Uuid::from_u128);
-        kept.put(first, "a".to_owned(), dag(3));
-        kept.put(first, "b".to_owned(), dag(5));
-        assert_eq!((kept.dags.len(), kept.tasks), (1, 5), "a version that was rewritten is kept once");
-        kept.put(second, "a".to_owned(), dag(TASKS - 5));
-        assert_eq!((kept.dags.len(), kept.tasks), (2, TASKS));
-        kept.put(third, "a".to_owned(), dag(TASKS + 1));
-        assert!(kept.dags.contains(&third) && kept.dags.len() == 1 && kept.tasks == TASKS + 1);
     }
 }

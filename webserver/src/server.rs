@@ -13,12 +13,12 @@ use axum::extract::connect_info::Connected;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::serve::IncomingStream;
+use axum::serve::{IncomingStream, Listener};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
@@ -42,8 +42,30 @@ pub struct WebServer {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+/// A listener whose connections send what there is at once: the next line of a stream would wait, up to 40 ms, until the
+/// client has acknowledged the one before.
+pub(crate) struct PromptListener(pub(crate) TcpListener);
+
+impl Listener for PromptListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        // Logs what goes wrong, and goes on.
+        let (stream, peer) = Listener::accept(&mut self.0).await;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "answers may be sent late");
+        }
+        (stream, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, PromptListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, PromptListener>) -> Self {
         Self(*stream.remote_addr())
     }
 }
@@ -134,7 +156,7 @@ impl WebServer {
                 let listener = TlsListener::new(listener, Arc::clone(tls))?;
                 axum::serve(listener, service).with_graceful_shutdown(shutdown).await
             }
-            None => axum::serve(listener, service).with_graceful_shutdown(shutdown).await,
+            None => axum::serve(PromptListener(listener), service).with_graceful_shutdown(shutdown).await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! TLS of the server (`[api] ssl_cert`, `ssl_key`, `ssl_ca_file`, `ssl_cert_reqs`): rustls.
 
+use crate::server::PromptListener;
 use axum::serve::Listener;
 use std::io;
 use std::net::SocketAddr;
@@ -123,15 +124,15 @@ impl Drop for TlsListener {
 }
 
 async fn accept_all(
-    mut listener: TcpListener,
+    listener: TcpListener,
     acceptor: TlsAcceptor,
     sender: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
 ) {
     let room = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut listener = PromptListener(listener);
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        // Logs what goes wrong, and goes on.
-        let (stream, peer) = Listener::accept(&mut listener).await;
+        let (stream, peer) = listener.accept().await;
         let handshake = acceptor.accept(stream);
         let sender = sender.clone();
         tokio::spawn(async move {

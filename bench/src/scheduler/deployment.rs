@@ -1,28 +1,22 @@
 //! A scheduler on a database of its own, and what workers and users do to that database.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::Utc;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::query;
 use tempfile::TempDir;
-use tradewind_airflow::fernet::Fernet;
-use tradewind_dag_processor::parsed_dag::{self, DagDefaults};
+use tradewind_bench::dags::{self, BUNDLE};
 use tradewind_metadata::attempt::{self, Success};
 use tradewind_metadata::dag_run::{self, NewDagRun};
-use tradewind_metadata::parse_result::{self, ParsedFile, WriteOptions};
 use tradewind_metadata::queue::{Claim, Claimant, claim};
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_metadata::{dag_bundle, serialized_dag};
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
 use uuid::Uuid;
-
-const BUNDLE: &str = "dags-folder";
 
 /// How long anything may take before the benchmark gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -86,36 +80,7 @@ impl Deployment {
 
     /// Stores Dags as the Dag processor does.
     pub(crate) async fn add_dags(&self, documents: Vec<Value>) -> anyhow::Result<()> {
-        let defaults = DagDefaults {
-            owner: "airflow".to_owned(),
-            max_active_tasks: 16,
-            max_active_runs: 16,
-            max_consecutive_failed_dag_runs: 0,
-        };
-        let options = WriteOptions {
-            paused_at_creation: false,
-            compress: false,
-            min_update_interval: chrono::Duration::zero(),
-            fernet: Arc::new(Fernet::new("")?),
-        };
-        for document in documents {
-            let path = document["dag"]["relative_fileloc"].as_str().unwrap_or_default().to_owned();
-            let mut dag = parsed_dag::read(document, &defaults).map_err(anyhow::Error::msg)?;
-            // There is no file to read.
-            dag.source_code = Ok(String::new());
-            let file = ParsedFile {
-                bundle_name: BUNDLE.to_owned(),
-                bundle_version: None,
-                relative_fileloc: path,
-                duration: Duration::ZERO,
-                dags: vec![dag],
-                import_errors: BTreeMap::new(),
-                warnings: Vec::new(),
-            };
-            let outcome = parse_result::write(self.database.pool(), &file, &options).await?;
-            anyhow::ensure!(outcome.import_errors == 0, "a Dag of the benchmark is refused");
-        }
-        Ok(())
+        dags::store(self.database.pool(), documents).await
     }
 
     /// Triggers a run by hand.
@@ -204,40 +169,4 @@ impl Drop for Deployment {
         let _ = self.scheduler.kill();
         let _ = self.scheduler.wait();
     }
-}
-
-/// A serialized Dag; each task names the tasks after it.
-pub(crate) fn dag(dag_id: &str, tasks: &[(String, Vec<String>)], task_fields: &Value, dag_fields: &Value) -> Value {
-    let children: serde_json::Map<String, Value> =
-        tasks.iter().map(|(task_id, _)| (task_id.clone(), json!(["operator", task_id]))).collect();
-    let tasks: Vec<Value> = tasks
-        .iter()
-        .map(|(task_id, downstream)| {
-            let task = json!({
-                "task_id": task_id, "task_type": "PythonOperator", "downstream_task_ids": downstream,
-                "_task_module": "airflow.providers.standard.operators.python", "template_fields": [],
-                "_needs_expansion": false,
-            });
-            json!({"__type": "operator", "__var": overlaid(task, task_fields)})
-        })
-        .collect();
-    let path = format!("{dag_id}.py");
-    let dag = json!({
-        "dag_id": dag_id, "fileloc": format!("/dags/{path}"), "relative_fileloc": path, "timezone": "UTC",
-        "timetable": {"__type": "airflow.timetables.simple.NullTimetable", "__var": {}}, "tasks": tasks,
-        "task_group": {
-            "_group_id": null, "prefix_group_id": true, "children": children, "tooltip": "", "ui_color": "",
-            "ui_fgcolor": "", "upstream_group_ids": [], "downstream_group_ids": [], "upstream_task_ids": [],
-            "downstream_task_ids": [],
-        },
-        "params": [], "dag_dependencies": [], "edge_info": {}, "deadline": null, "allowed_run_types": null,
-    });
-    json!({"__version": 3, "dag": overlaid(dag, dag_fields)})
-}
-
-fn overlaid(mut below: Value, above: &Value) -> Value {
-    for (field, value) in above.as_object().into_iter().flatten() {
-        below[field] = value.clone();
-    }
-    below
 }

@@ -9,7 +9,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use tradewind_metadata::notify;
 use tradewind_metadata::queue::Claim;
 
-use crate::deployment::{Deployment, PATIENCE, dag};
+use tradewind_bench::dags::dag;
+
+use crate::deployment::{Deployment, PATIENCE};
 
 /// Tasks of a chain.
 const LENGTH: usize = 50;

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, PATIENCE, dag};
+use tradewind_bench::dags::dag;
+
+use crate::deployment::{Deployment, PATIENCE};
 
 /// Stores so many Dags, whose last interval is due, and runs each once. Returns the seconds from the first Dag to the end
 /// of the last run.

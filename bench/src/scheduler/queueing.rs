@@ -5,7 +5,9 @@ use std::time::Instant;
 use serde_json::json;
 use sqlx::query;
 
-use crate::deployment::{Deployment, dag};
+use tradewind_bench::dags::dag;
+
+use crate::deployment::Deployment;
 
 /// Task instances a second.
 #[derive(Debug)]

@@ -39,7 +39,55 @@ pub(crate) struct CursorPage<T> {
     pub previous_cursor: Option<String>,
 }
 
+/// How the rows of a list are found: a table with its key, and the joins that a condition or the order may speak of, each
+/// by the alias that it brings in. A join may name the aliases of earlier ones, and must leave the number of rows as it is.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    /// The table and its alias.
+    pub table: &'static str,
+    /// Its primary key.
+    pub key: &'static str,
+    /// Aliases and joins.
+    pub joins: &'static [(&'static str, &'static str)],
+}
+
 impl Listing<'_> {
+    /// As [`page`](Self::page), for lists whose rows are put together from many tables: the page is found with as few of
+    /// them as conditions and order speak of, and only its rows are put together.
+    pub(crate) async fn page_of<T>(&self, tables: &Tables, pool: &PgPool, page: Page) -> ApiResult<(Vec<T>, i64)>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let source = self.source_of(tables);
+        let found =
+            Listing { columns: tables.key, source: &source, filter: self.filter.clone(), order: self.order.clone() };
+        let total = found.count(pool).await?;
+        let mut query = QueryBuilder::new(format!(
+            "SELECT {} FROM {} WHERE {} = ANY(ARRAY(",
+            self.columns, self.source, tables.key
+        ));
+        found.push_page(&mut query, page);
+        query.push("))");
+        self.order.push_to(&mut query);
+        Ok((query.build_query_as().fetch_all(pool).await?, total))
+    }
+
+    /// The table with the joins that conditions and order need.
+    fn source_of(&self, tables: &Tables) -> String {
+        let mut spoken: QueryBuilder<Postgres> = QueryBuilder::new("");
+        self.filter.push_to(&mut spoken);
+        self.order.push_to(&mut spoken);
+        let spoken = spoken.into_sql();
+        let mut source = tables.table.to_owned();
+        for (alias, join) in tables.joins {
+            if names(spoken.as_str(), alias) {
+                source.push(' ');
+                source.push_str(join);
+            }
+        }
+        source
+    }
+
     /// The rows of a page and the number of all rows.
     pub(crate) async fn page<T>(&self, pool: &PgPool, page: Page) -> ApiResult<(Vec<T>, i64)>
     where
@@ -54,11 +102,16 @@ impl Listing<'_> {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let mut query = QueryBuilder::new(format!("SELECT {} FROM {}", self.columns, self.source));
-        self.filter.push_to(&mut query);
-        self.order.push_to(&mut query);
-        query.push(" LIMIT ").push_bind(page.limit).push(" OFFSET ").push_bind(page.offset);
+        let mut query = QueryBuilder::new("");
+        self.push_page(&mut query, page);
         Ok(query.build_query_as().fetch_all(pool).await?)
+    }
+
+    fn push_page(&self, query: &mut QueryBuilder<Postgres>, page: Page) {
+        query.push(format!("SELECT {} FROM {}", self.columns, self.source));
+        self.filter.push_to(query);
+        self.order.push_to(query);
+        query.push(" LIMIT ").push_bind(page.limit).push(" OFFSET ").push_bind(page.offset);
     }
 
     /// The number of all rows.
@@ -122,5 +175,27 @@ impl Listing<'_> {
         self.filter.push_to(&mut query);
         query.push(" LIMIT ").push_bind(EXACT_COUNT_LIMIT).push(") AS counted");
         Ok(query.build_query_scalar().fetch_one(pool).await?)
+    }
+}
+
+/// Whether a statement names a column of the alias.
+fn names(sql: &str, alias: &str) -> bool {
+    sql.match_indices(alias).any(|(at, _)| {
+        let before = sql[..at].chars().next_back();
+        before.is_none_or(|before| !before.is_alphanumeric() && before != '_')
+            && sql[at + alias.len()..].starts_with('.')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_is_named_only_as_a_whole() {
+        assert!(names("WHERE (dr.run_after > $1)", "dr"));
+        assert!(names("dr.id", "dr"));
+        assert!(!names("WHERE (adr.run_after > $1)", "dr"));
+        assert!(!names("WHERE (ti.dr > $1) AND drx.id = 1", "dr"));
     }
 }

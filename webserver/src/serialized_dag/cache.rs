@@ -3,20 +3,24 @@
 use super::SerializedDag;
 use crate::error::{ApiError, ApiResult};
 use flate2::read::ZlibDecoder;
-use lru::LruCache;
-use serde_json::Value;
 use sqlx::{FromRow, PgPool};
 use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tradewind_metadata::weighted_lru::WeightedLru;
 use uuid::Uuid;
 
 /// Which stored Dag is meant: a row may be rewritten while its version has no runs, so the hash belongs to the key.
 type Key = (Uuid, String);
 
-/// A bounded set of Dags; the one not used for longest goes first.
+/// Tasks of all Dags kept together, at most; a single larger Dag is kept all the same. A task takes a few kilobytes.
+const TASKS: usize = 10_000;
+
+type Kept = WeightedLru<Key, Arc<SerializedDag>>;
+
+/// Dags kept, up to a number of them and a number of tasks.
 #[derive(Debug)]
-pub(crate) struct DagCache(Mutex<LruCache<Key, Arc<SerializedDag>>>);
+pub(crate) struct DagCache(Mutex<Kept>);
 
 #[derive(FromRow)]
 struct Stored {
@@ -27,13 +31,13 @@ struct Stored {
 #[derive(FromRow)]
 struct StoredData {
     dag_version_id: Uuid,
-    data: Option<Value>,
+    data: Option<String>,
     data_compressed: Option<Vec<u8>>,
 }
 
 impl DagCache {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self(Mutex::new(LruCache::new(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN))))
+        Self(Mutex::new(Kept::new(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN), TASKS)))
     }
 
     /// The latest version of a Dag; 404 when it was never serialized.
@@ -78,28 +82,29 @@ impl DagCache {
         if let Some(dag) = self.entries().get(&key) {
             return Ok(Some(Arc::clone(dag)));
         }
-        let statement = "SELECT dag_version_id, data, data_compressed FROM serialized_dag WHERE id = $1";
+        let statement = "SELECT dag_version_id, data::text, data_compressed FROM serialized_dag WHERE id = $1";
         let row: Option<StoredData> = sqlx::query_as(statement).bind(key.0).fetch_optional(pool).await?;
         let Some(row) = row else { return Ok(None) };
-        let data = match (row.data, row.data_compressed) {
-            (Some(data), _) => data,
+        let text = match (row.data, row.data_compressed) {
+            (Some(text), _) => text,
             (None, Some(packed)) => decompress(&packed).map_err(|error| ApiError::internal(&error))?,
             (None, None) => return Ok(None),
         };
-        let dag = SerializedDag::parse(row.dag_version_id, data).map_err(|error| ApiError::internal(&error))?;
+        let dag = SerializedDag::parse(row.dag_version_id, text).map_err(|error| ApiError::internal(&error))?;
         let dag = Arc::new(dag);
-        self.entries().put(key, Arc::clone(&dag));
+        let tasks = dag.tasks.len();
+        self.entries().put(key, Arc::clone(&dag), tasks);
         Ok(Some(dag))
     }
 
-    fn entries(&self) -> MutexGuard<'_, LruCache<Key, Arc<SerializedDag>>> {
+    fn entries(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// `[core] compress_serialized_dags` stores zlib.
-fn decompress(packed: &[u8]) -> Result<Value, std::io::Error> {
-    let mut json = Vec::new();
-    ZlibDecoder::new(packed).read_to_end(&mut json)?;
-    Ok(serde_json::from_slice(&json)?)
+fn decompress(packed: &[u8]) -> Result<String, std::io::Error> {
+    let mut text = String::new();
+    ZlibDecoder::new(packed).read_to_string(&mut text)?;
+    Ok(text)
 }

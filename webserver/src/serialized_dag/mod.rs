@@ -39,7 +39,7 @@ pub(crate) struct SerializedDag {
     /// The groups; parents before children, the root first under [`ROOT`].
     pub groups: IndexMap<String, Group>,
     /// The whole data column, for those who read the Dag in another form.
-    pub data: Value,
+    pub text: String,
 }
 
 /// A task of a serialized Dag.
@@ -105,7 +105,9 @@ pub(crate) struct FormatError {
 
 impl SerializedDag {
     /// Reads the data column of `serialized_dag`.
-    pub(crate) fn parse(dag_version_id: Uuid, data: Value) -> Result<Self, FormatError> {
+    pub(crate) fn parse(dag_version_id: Uuid, text: String) -> Result<Self, FormatError> {
+        let data: Value = serde_json::from_str(&text)
+            .map_err(|error| FormatError { dag_id: dag_version_id.to_string(), problem: error.to_string() })?;
         let dag = data.get("dag").and_then(Value::as_object);
         let dag_id = dag.and_then(|dag| dag.get("dag_id")).and_then(Value::as_str).unwrap_or_default().to_owned();
         let error = |problem: &str| FormatError { dag_id: dag_id.clone(), problem: problem.to_owned() };
@@ -140,7 +142,7 @@ impl SerializedDag {
                 }
             }
         }
-        Ok(Self { dag_id, dag_version_id, fields, tasks, groups, data })
+        Ok(Self { dag_id, dag_version_id, fields, tasks, groups, text })
     }
 
     /// A field of the Dag, unless null.

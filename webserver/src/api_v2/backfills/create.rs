@@ -121,7 +121,7 @@ impl Wanted {
         }
         self.backfill.run_on_latest_version =
             rerun_on_latest_version(app, &shown, self.run_on_latest_version)?.unwrap_or(true);
-        serialized_dag::parse(&shown.data).map_err(|error| ApiError::internal(&error))
+        serialized_dag::parse_text(&shown.text).map_err(|error| ApiError::internal(&error))
     }
 }
 

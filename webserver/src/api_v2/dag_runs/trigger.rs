@@ -109,7 +109,7 @@ impl Wanted {
         user: &User,
     ) -> ApiResult<DagRun> {
         let run = new_run(app, dag, self, triggered_by, user).await?;
-        let scheduled = serialized_dag::parse(&dag.data).map_err(|error| ApiError::internal(&error))?;
+        let scheduled = serialized_dag::parse_text(&dag.text).map_err(|error| ApiError::internal(&error))?;
         let mut transaction = app.pool.begin().await?;
         // Airflow does not say who wrote the note of a materialization.
         let note = run.note.is_some() && run.run_type != DagRunType::AssetMaterialization;

@@ -7,7 +7,7 @@ use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::python;
-use crate::query::{Clause, Filter, Listing, Order, Page, Params, RANGE, SortKey, key};
+use crate::query::{Clause, Filter, Listing, Order, Page, Params, RANGE, SortKey, Tables, key};
 use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::states::task_instance_states;
@@ -26,6 +26,16 @@ use uuid::Uuid;
 pub(crate) const COLUMNS: &str = include_str!("columns.sql");
 /// The tables of a task instance `ti`, its run `dr`, its Dag `d` and what else is shown.
 pub(crate) const SOURCE: &str = include_str!("source.sql");
+
+/// What conditions and orders speak of. Every task instance has a run.
+const TABLES: Tables = Tables {
+    table: "task_instance ti",
+    key: "ti.id",
+    joins: &[
+        ("dr", "JOIN dag_run dr ON dr.dag_id = ti.dag_id AND dr.run_id = ti.run_id"),
+        ("v", "LEFT JOIN dag_version v ON v.id = ti.dag_version_id"),
+    ],
+};
 
 const SORT_KEYS: &[SortKey] = &[
     key("id", &[("ti.id", "uuid")]),
@@ -231,7 +241,7 @@ async fn page_of(app: &App, params: &Params, filter: Filter, order: Order, page:
             previous_cursor: page.previous_cursor,
         });
     }
-    let (task_instances, total) = listing.page(&app.pool, page).await?;
+    let (task_instances, total) = listing.page_of(&TABLES, &app.pool, page).await?;
     Ok(Collection { task_instances, total_entries: Some(total), ..Collection::default() })
 }
 
