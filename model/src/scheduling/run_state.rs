@@ -39,7 +39,8 @@ pub(super) fn end(board: &Board<'_>, waits: &[Wait]) -> Option<RunEnd> {
     }
     let is_deadlock = unfinished.clone().all(|place| {
         let task = board.view.dag.task(&board.facts(place).task_id);
-        waits[place] == Wait::Blocked && task.is_some_and(|task| may_deadlock(task, board.state(place)))
+        let state = board.state(place);
+        waits[place] == Wait::Blocked && !is_at_work(state) && task.is_some_and(|task| may_deadlock(task, state))
     });
     if !is_deadlock {
         return None;
@@ -63,6 +64,13 @@ pub(super) fn may_deadlock(task: &Task, state: Option<TaskInstanceState>) -> boo
         && task.max_active_tis_per_dag.is_none()
         && task.max_active_tis_per_dagrun.is_none()
         && !matches!(state, Some(TaskInstanceState::Deferred | TaskInstanceState::AwaitingInput))
+}
+
+/// What is at work comes to an end by itself, and the run is judged then. Airflow ends the run in the meantime when nothing
+/// else can go on (docs/deviations.md).
+fn is_at_work(state: Option<TaskInstanceState>) -> bool {
+    use TaskInstanceState::{Queued, Restarting, Running, Scheduled};
+    matches!(state, Some(Scheduled | Queued | Running | Restarting))
 }
 
 /// The end of a run in which every task instance has ended.
