@@ -12,6 +12,7 @@ mod stuck_in_queued;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::query;
 use tokio::time::Instant;
 use tradewind_metadata::{Database, Result, hitl, serialized_dag, trigger};
 
@@ -24,6 +25,9 @@ const BATCH: i64 = 500;
 /// Questions to people resolved in one transaction, as in Airflow.
 const QUESTIONS: i64 = 100;
 
+/// How often backfills are looked at, as in Airflow.
+const BACKFILLS_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Something to do at an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Chore {
@@ -35,6 +39,8 @@ pub(crate) enum Chore {
     StuckInQueued,
     /// Lets task instances go on whose trigger or person did not answer in time.
     Waits,
+    /// Completes backfills whose last runs ended without telling.
+    Backfills,
     /// Removes triggers that nothing waits for.
     UnreferencedTriggers,
     /// Counts the slots of pools.
@@ -73,6 +79,7 @@ impl Reaper {
             (Chore::Attempts, options.reap_interval),
             (Chore::StuckInQueued, timeouts.queued_check_interval),
             (Chore::Waits, timeouts.trigger_check_interval),
+            (Chore::Backfills, BACKFILLS_INTERVAL),
             (Chore::UnreferencedTriggers, timeouts.cleanup_interval),
             (Chore::PoolMetrics, options.metrics.pools),
             (Chore::TaskInstanceMetrics, options.metrics.task_instances),
@@ -123,6 +130,7 @@ impl Reaper {
             }
             Chore::StuckInQueued => self.handle_stuck_in_queued(now).await,
             Chore::Waits => self.end_waits(now).await,
+            Chore::Backfills => self.complete_backfills(now).await,
             Chore::UnreferencedTriggers => self.remove_unreferenced_triggers().await,
             Chore::PoolMetrics => self.gauges.count_pools(self.database.pool()).await,
             Chore::TaskInstanceMetrics => self.gauges.count_task_instances(self.database.pool()).await,
@@ -157,6 +165,11 @@ impl Reaper {
         if questions > 0 {
             tracing::info!(count = questions, "questions to people were not answered in time and are resolved");
         }
+        Ok(())
+    }
+
+    async fn complete_backfills(&self, now: DateTime<Utc>) -> Result<()> {
+        query(include_str!("../../queries/complete_backfills.sql")).bind(now).execute(self.database.pool()).await?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::{query, query_scalar};
-use tradewind_scheduler::{Options, Timeouts};
+use tradewind_scheduler::{Options, Scheduler, Timeouts};
 
 use crate::support::{DagBuilder, World, options};
 
@@ -243,4 +243,43 @@ async fn what_a_dead_scheduler_queued_goes_on_and_what_a_living_one_queued_is_le
         "SELECT count(*) FROM task_instance ti JOIN job ON job.id = ti.queued_by_job_id AND job.hostname = 'test'";
     assert_eq!(world.count(adopted).await, 1);
     world.stop().await;
+}
+
+#[tokio::test]
+async fn a_backfill_is_complete_also_when_no_scheduler_saw_its_last_run_end() {
+    let world = World::new().await;
+    world.add_dag(&DagBuilder::new("d").task("t", &[], json!({}))).await;
+    query(
+        "INSERT INTO backfill (id, dag_id, from_date, to_date, dag_run_conf, is_paused, reprocess_behavior, max_active_runs, created_at, updated_at) \
+         SELECT id, 'd', now(), now(), '{}', true, 'none', 1, now(), now() FROM generate_series(1, 3) AS id",
+    )
+    .execute(world.database.pool())
+    .await
+    .expect("backfills");
+    // Of the first all runs have ended, of the second one has not, the third has none yet.
+    for (run_id, backfill, state) in [("a", 1, "failed"), ("b", 1, "success"), ("c", 2, "success"), ("d", 2, "queued")]
+    {
+        world.trigger("d", run_id).await;
+        query("UPDATE dag_run SET backfill_id = $2, run_type = 'backfill', state = $3 WHERE run_id = $1")
+            .bind(run_id)
+            .bind(backfill)
+            .bind(state)
+            .execute(world.database.pool())
+            .await
+            .expect("a run");
+    }
+    query(
+        "INSERT INTO backfill_dag_run (backfill_id, dag_run_id, sort_ordinal, logical_date) \
+         SELECT backfill_id, id, id, logical_date FROM dag_run",
+    )
+    .execute(world.database.pool())
+    .await
+    .expect("their backfills");
+    let mut scheduler = Scheduler::new(world.database.database().clone(), options()).await.expect("a scheduler");
+    scheduler.take_whole_turn().await.expect("a turn");
+    let complete: Vec<i32> = query_scalar("SELECT id FROM backfill WHERE completed_at IS NOT NULL ORDER BY id")
+        .fetch_all(world.database.pool())
+        .await
+        .expect("backfills");
+    assert_eq!(complete, [1]);
 }
