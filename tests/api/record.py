@@ -16,7 +16,7 @@ from server import RECORDED, SETTINGS, OfficialServer, write_passwords
 
 from database import dump
 from fill import Filler, prepare_dags
-from official import AIRFLOW_VERSION, require_reference_version
+from official import AIRFLOW_VERSION, VENV, require_reference_version
 from session import Session, write_recording
 
 SHOWN_HOME = "/opt/airflow"
@@ -32,14 +32,17 @@ def fill(folder: Path) -> None:
         official.start("api-server", "scheduler", "dag-processor")
         official.wait_healthy("scheduler", "dag_processor")
         Filler(official, dags).fill()
-        dump(
-            official.postgres,
-            RECORDED / "database.sql.gz",
-            {str(official.home): SHOWN_HOME, str(folder): SHOWN_HOME, official.base_url: "http://localhost:8080"},
-        )
+        shown = {str(official.home): SHOWN_HOME, str(folder): SHOWN_HOME, official.base_url: "http://localhost:8080"}
+        shown |= {str(venv): "${VENV}" for venv in (VENV, VENV.resolve())}
+        dump(official.postgres, RECORDED / "database.sql.gz", shown)
         shutil.rmtree(RECORDED / "logs", ignore_errors=True)
         for name in LOGGED:
             shutil.copytree(official.home / "logs" / name, RECORDED / "logs" / name)
+        for log in (RECORDED / "logs").rglob("*.log"):
+            text = log.read_text()
+            for found, written in shown.items():
+                text = text.replace(found, written)
+            log.write_text(text)
     finally:
         official.stop()
 
