@@ -26,6 +26,11 @@ pub(crate) struct Measured {
     pub(crate) p99: f64,
 }
 
+impl Measured {
+    /// Nothing could be measured.
+    pub(crate) const NOTHING: Self = Self { per_second: f64::NAN, median: f64::NAN, p99: f64::NAN };
+}
+
 /// Asks for so long.
 pub(crate) async fn measure(server: &Server, shape: Shape, duration: Duration) -> anyhow::Result<Measured> {
     let client = reqwest::Client::builder().pool_max_idle_per_host(CONNECTIONS).build()?;
