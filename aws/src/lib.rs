@@ -1,0 +1,9 @@
+//! Amazon Web Services: everything of Tradewind that speaks to them, and nothing that decides.
+//!
+//! The only crate that knows the SDK, since its clients take longest to compile. What is decided about buckets, queues and
+//! fleets stands with those who use this crate.
+#![forbid(unsafe_code)]
+
+mod account;
+
+pub use account::Account;
