@@ -1,6 +1,9 @@
 //! How this process reaches AWS: credentials, region, endpoints.
 
 use aws_config::{BehaviorVersion, SdkConfig};
+#[cfg(feature = "testing")]
+use aws_sdk_s3::config::Credentials;
+use aws_sdk_s3::config::HttpClient;
 use aws_smithy_http_client::{Builder, tls};
 
 /// The account a process works in, as the SDK's standard chain finds it: variables, shared files, a credentials process, the
@@ -17,10 +20,18 @@ impl Account {
     /// Looks for region and credentials. Nothing is asked of AWS yet, and nothing fails before a request needs what was not
     /// found.
     pub async fn from_environment() -> Self {
-        let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let http = Builder::new().tls_provider(tls).build_https();
-        let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
-        Self { config }
+        Self { config: aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await }
+    }
+
+    /// The account of an emulator at this address.
+    #[cfg(feature = "testing")]
+    pub async fn of_emulator(endpoint: &str) -> Self {
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client())
+            .credentials_provider(Credentials::new("test", "test", None, None, "emulator"))
+            .region("us-east-1")
+            .endpoint_url(endpoint);
+        Self { config: loader.load().await }
     }
 
     /// What clients of single services are made from.
@@ -28,4 +39,15 @@ impl Account {
     pub fn config(&self) -> &SdkConfig {
         &self.config
     }
+
+    /// Whether a service (as in `AWS_ENDPOINT_URL_<SERVICE>`) is somewhere else than AWS has it.
+    pub(crate) fn has_own_endpoint(&self, service: &str) -> bool {
+        let variable = format!("AWS_ENDPOINT_URL_{service}");
+        self.config.endpoint_url().is_some() || std::env::var(variable).is_ok_and(|url| !url.is_empty())
+    }
+}
+
+fn http_client() -> impl HttpClient + 'static {
+    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    Builder::new().tls_provider(tls).build_https()
 }

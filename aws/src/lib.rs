@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod account;
+pub mod s3;
 
 pub use account::Account;

@@ -3,9 +3,11 @@
 //! The tests run the programs that `make test` has built, as a user runs them, on a database of their own.
 #![forbid(unsafe_code)]
 
+pub mod aws;
 pub mod component;
 pub mod deployment;
 pub mod patience;
 pub mod process;
 pub mod program;
 pub mod rest;
+pub mod s3;
