@@ -1,12 +1,13 @@
 //! The processes of a deployment: each connects, checks the schema, says that it is well, and works until the shutdown.
 
 use std::net::ToSocketAddrs;
-use std::time::Duration;
 
 use anyhow::Result;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tradewind_airflow::config::Config;
+use tradewind_bundle::configuration;
+use tradewind_bundle::health::BundleHealth;
 use tradewind_dag_processor::{self as dag_processor, DagProcessor};
 use tradewind_metadata::job::JobType;
 use tradewind_metadata::{Database, migrate};
@@ -43,8 +44,9 @@ pub(crate) async fn run(component: Component, config: Config, with_parent: bool)
 async fn run_scheduler(config: &Config, shutdown: CancellationToken) -> Result<()> {
     let database = connect("scheduler", config).await?;
     let options = scheduler::Options::from_config(config, hostname())?;
-    let monitor =
-        monitor("scheduler", JobType::Scheduler, "scheduler_health_check_threshold", config, &database).await?;
+    let threshold = config.seconds("scheduler", "scheduler_health_check_threshold")?;
+    let sign = Sign::Heartbeat { job: JobType::Scheduler, threshold, bundles: BundleHealth::default() };
+    let monitor = Monitor::start("scheduler", sign, config, database.pool()).await?;
     let mut scheduler = Scheduler::new(database, options).await?;
     match pyhost_options(config) {
         Ok(host) => {
@@ -62,8 +64,10 @@ async fn run_dag_processor(config: &Config, num_runs: i64, shutdown: Cancellatio
     let airflow = Venv::find(config)?.airflow().to_owned();
     let options = dag_processor::Options::from_config(config, Some(&airflow))?;
     let host = PyHost::start(pyhost_options(config)?).await?;
-    let monitor = monitor("dag-processor", JobType::DagProcessor, "health_check_threshold", config, &database).await?;
-    let processor = DagProcessor::new(database, host.clone(), config, options)?;
+    let processor = DagProcessor::new(database.clone(), host.clone(), config, options)?;
+    let threshold = config.seconds("dag_processor", "health_check_threshold")?;
+    let sign = Sign::Heartbeat { job: JobType::DagProcessor, threshold, bundles: processor.bundle_health() };
+    let monitor = Monitor::start("dag-processor", sign, config, database.pool()).await?;
     let work = async {
         for _ in 0..num_runs {
             tokio::select! {
@@ -148,19 +152,6 @@ async fn connect(component: &str, config: &Config) -> Result<Database> {
     Ok(database)
 }
 
-/// The monitor of a component that has a row in the `job` table.
-async fn monitor(
-    component: &'static str,
-    job: JobType,
-    threshold: &str,
-    config: &Config,
-    database: &Database,
-) -> Result<Monitor> {
-    let section = component.replace('-', "_");
-    let threshold: Duration = config.seconds(&section, threshold)?;
-    Monitor::start(component, Sign::Heartbeat { job, threshold }, config, database.pool()).await
-}
-
 /// Works while the monitor is served, after saying on standard output that the component is well.
 async fn watched(
     component: &str,
@@ -175,10 +166,15 @@ async fn watched(
     }
 }
 
-/// How to start the interpreter of this process: that of the environment which [`Venv`] finds.
+/// How to start the interpreter of this process: that of the environment which [`Venv`] finds, which looks for Dags in S3 among
+/// their snapshots.
 fn pyhost_options(config: &Config) -> Result<pyhost::Options> {
     let python = Venv::find(config)?.program("python");
-    Ok(pyhost::Options { python, ..pyhost::Options::from_config(config)? })
+    let mut options = pyhost::Options { python, ..pyhost::Options::from_config(config)? };
+    for (name, value) in configuration::child_variables(config)? {
+        options = options.with_variable(name, value);
+    }
+    Ok(options)
 }
 
 /// The name of this machine, as it is shown with jobs and task instances.

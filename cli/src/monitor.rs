@@ -17,6 +17,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tradewind_airflow::config::Config;
+use tradewind_bundle::health::BundleHealth;
 use tradewind_metadata::job::JobType;
 use tradewind_worker::Status;
 
@@ -32,6 +33,9 @@ pub(crate) enum Sign {
         job: JobType,
         /// The oldest heartbeat of a healthy process.
         threshold: Duration,
+        /// How its bundles in S3 are. What is wrong with one is shown and does not make the process unwell: it works on with
+        /// what it has, and another would not see more.
+        bundles: BundleHealth,
     },
     /// The metadata database answers it.
     Database,
@@ -123,7 +127,14 @@ impl Subject {
     /// Whether the process is well, and what shows it.
     async fn examine(&self) -> sqlx::Result<(bool, Value)> {
         match &self.sign {
-            Sign::Heartbeat { job, threshold } => self.examine_heartbeat(*job, *threshold).await,
+            Sign::Heartbeat { job, threshold, bundles } => {
+                let (healthy, mut details) = self.examine_heartbeat(*job, *threshold).await?;
+                let bundles = bundles.states();
+                if !bundles.is_empty() {
+                    details["bundles"] = json!(bundles);
+                }
+                Ok((healthy, details))
+            }
             Sign::Database => self.examine_database(json!({})).await,
             Sign::Worker(status) => {
                 let status = *status.borrow();

@@ -92,6 +92,11 @@ impl Searcher {
         Self { rules, verdicts: HashMap::new() }
     }
 
+    /// One with the same rules that knows nothing.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.rules)
+    }
+
     /// Searches the bundle at `bundle`, following symbolic links; a folder reached a second time is not entered again.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 //! One file from the queue to the database: parsed, written, judged.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tradewind_bundle::provider::SnapshotProvider;
 use tradewind_metadata::parse_result::{self, ParsedDag, ParsedFile, Schedule, WriteOptions, WriteOutcome};
 use tradewind_metadata::{Database, MetadataError};
 use tradewind_supervisor::evaluator::Evaluator;
@@ -25,6 +27,7 @@ const WRITE_TRIES: u32 = 3;
 pub(crate) struct FileParser {
     pub(crate) database: Database,
     pub(crate) parser: Parser,
+    pub(crate) snapshots: Arc<SnapshotProvider>,
     pub(crate) evaluator: Evaluator,
     pub(crate) defaults: DagDefaults,
     pub(crate) write: WriteOptions,
@@ -35,7 +38,7 @@ pub(crate) struct FileParser {
 pub(crate) struct Job {
     pub(crate) key: FileKey,
     pub(crate) bundle: DagBundle,
-    /// Callbacks to run instead of parsing.
+    /// Callbacks to run instead of parsing, all in one version of the bundle.
     pub(crate) callbacks: Vec<Value>,
     /// The Dags that the file gave last time.
     pub(crate) known: HashSet<String>,
@@ -66,7 +69,8 @@ impl FileParser {
     /// Parses a file and writes what it gave.
     pub(crate) async fn run(self, job: Job) -> Finished {
         let started = Instant::now();
-        let parse = self.parser.parse(&job.bundle, &job.key, job.callbacks, &job.cancelled).await;
+        let bundle = self.bundle_of(&job).await;
+        let parse = self.parser.parse(&bundle, &job.key, job.callbacks, &job.cancelled).await;
         let finished = |end, timed_out| Finished { key: job.key.clone(), duration: started.elapsed(), timed_out, end };
         let parse = match parse {
             Ok(parse) => parse,
@@ -84,8 +88,8 @@ impl FileParser {
             return finished(End::GivenUp, timed_out);
         }
         let mut file = match result {
-            Ok(result) => parsing_result::read(result, &job.key, &job.bundle, duration, &self.defaults),
-            Err(error) => parsing_result::failed(&job.key, duration, error),
+            Ok(result) => parsing_result::read(result, &job.key, &bundle, duration, &self.defaults),
+            Err(error) => parsing_result::failed(&job.key, &bundle, duration, error),
         };
         match self.store(&mut file).await {
             Ok(outcome) => {
@@ -98,6 +102,22 @@ impl FileParser {
             Err(error) => {
                 tracing::error!(file = %job.key.path.display(), %error, "the result of parsing cannot be written");
                 finished(End::GivenUp, timed_out)
+            }
+        }
+    }
+
+    /// The bundle to take the file from: callbacks run in the version that their run is pinned to. Where that cannot be had
+    /// they run in the newest, so that somebody hears of the failure that they tell of.
+    async fn bundle_of(&self, job: &Job) -> DagBundle {
+        let pinned =
+            job.callbacks.first().and_then(bundle_version).filter(|version| job.bundle.version() != Some(*version));
+        let Some(version) = pinned.filter(|_| job.bundle.origin.is_some()) else { return job.bundle.clone() };
+        match self.snapshots.provide(&job.bundle.name, Some(version)).await {
+            Ok(Some(snapshot)) => job.bundle.clone().at(snapshot),
+            Ok(None) => job.bundle.clone(),
+            Err(error) => {
+                tracing::warn!(file = %job.key.path.display(), %error, "callbacks run in the newest version of their bundle");
+                job.bundle.clone()
             }
         }
     }
@@ -121,6 +141,11 @@ impl FileParser {
             }
         }
     }
+}
+
+/// The version of its bundle that a callback is to run in.
+pub(crate) fn bundle_version(callback: &Value) -> Option<&str> {
+    callback["bundle_version"].as_str().filter(|version| !version.is_empty())
 }
 
 fn schedules(dags: Vec<ParsedDag>) -> Vec<Schedule> {

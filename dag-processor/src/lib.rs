@@ -22,6 +22,7 @@ pub mod parsed_dag;
 mod parsing_result;
 mod processor;
 pub mod queue;
+mod snapshots;
 pub mod watch;
 
 pub use options::Options;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::fernet::Fernet;
+use tradewind_bundle::configuration::{self, DagBundle};
+use tradewind_bundle::retention::Retention;
 use tradewind_metadata::parse_result::WriteOptions;
 
-use crate::bundle::{self, DagBundle};
 use crate::connection_test;
 use crate::discovery::DiscoveryRules;
 use crate::environment::Places;
@@ -19,8 +20,14 @@ use crate::queue::{Pace, SortMode};
 /// Options of the Dag processor; the names are those of the configuration.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The folders to parse.
+    /// Where Dags come from.
     pub bundles: Vec<DagBundle>,
+    /// The folder of the snapshots of bundles in S3.
+    pub storage: PathBuf,
+    /// How long these snapshots stay.
+    pub retention: Retention,
+    /// `[dag_processor] refresh_interval`, of a folder that does not say otherwise.
+    pub refresh_interval: Duration,
     /// How Dag files are found.
     pub discovery: DiscoveryRules,
     /// `[dag_processor] parsing_processes`.
@@ -61,7 +68,10 @@ impl Options {
         let min_interval = config.seconds("dag_processor", "min_file_process_interval")?;
         let idle_interval = config.seconds("tradewind", "idle_file_process_interval")?;
         Ok(Self {
-            bundles: bundle::configured(config, airflow)?,
+            bundles: configuration::configured(config, airflow)?,
+            storage: configuration::storage(config)?,
+            retention: Retention::from_config(config)?,
+            refresh_interval: config.seconds("dag_processor", "refresh_interval")?,
             discovery: DiscoveryRules {
                 syntax: syntax
                     .parse::<IgnoreSyntax>()

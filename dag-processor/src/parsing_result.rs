@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use sha1::{Digest as _, Sha1};
 use tradewind_airflow::supervisor_protocol::dag_processor::DagFileParsingResult;
 use tradewind_metadata::parse_result::{DagWarning, ParsedFile};
 
@@ -28,9 +29,13 @@ pub(crate) fn read(
             .map(|(path, text)| (relative(&path, &bundle.path), text))
             .collect(),
         warnings: result.warnings.unwrap_or_default().iter().filter_map(warning).collect(),
-        ..empty(key, duration)
+        ..empty(key, bundle, duration)
     };
-    for dag in result.serialized_dags {
+    let module = module_names(key, bundle);
+    for mut dag in result.serialized_dags {
+        if let Some((parsed, lasting)) = &module {
+            rename(&mut dag.data, parsed, lasting);
+        }
         let fields = &dag.data["dag"];
         let name = fields["dag_id"].as_str().unwrap_or("?").to_owned();
         let path = fields["relative_fileloc"].as_str().map_or_else(|| file.relative_fileloc.clone(), str::to_owned);
@@ -44,17 +49,40 @@ pub(crate) fn read(
     file
 }
 
+/// Official Airflow names the module of a Dag file by its path, and serialized Dags name the modules of their operators. In a
+/// snapshot the path changes with every version of the bundle, upon which every Dag would seem to have changed: the name that
+/// was parsed, and the one to store.
+fn module_names(key: &FileKey, bundle: &DagBundle) -> Option<(String, String)> {
+    bundle.origin.as_ref()?;
+    // `get_unique_dag_module_name` in `airflow/utils/file.py`, without the part that follows.
+    let name = |path: &Path| {
+        let hash = Sha1::digest(path.as_os_str().as_encoded_bytes());
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("unusual_prefix_{hash}_")
+    };
+    Some((name(&bundle.path.join(&key.path)), name(&Path::new(&bundle.name).join(&key.path))))
+}
+
+fn rename(value: &mut Value, from: &str, to: &str) {
+    match value {
+        Value::String(text) if text.contains(from) => *text = text.replace(from, to),
+        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, from, to)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| rename(field, from, to)),
+        _ => {}
+    }
+}
+
 /// A result that is nothing but an import error of the file.
-pub(crate) fn failed(key: &FileKey, duration: Duration, error: String) -> ParsedFile {
-    let mut file = empty(key, duration);
+pub(crate) fn failed(key: &FileKey, bundle: &DagBundle, duration: Duration, error: String) -> ParsedFile {
+    let mut file = empty(key, bundle, duration);
     file.import_errors.insert(file.relative_fileloc.clone(), error);
     file
 }
 
-fn empty(key: &FileKey, duration: Duration) -> ParsedFile {
+fn empty(key: &FileKey, bundle: &DagBundle, duration: Duration) -> ParsedFile {
     ParsedFile {
         bundle_name: key.bundle.clone(),
-        bundle_version: None,
+        bundle_version: bundle.version().map(str::to_owned),
         relative_fileloc: key.path.to_string_lossy().into_owned(),
         duration,
         dags: Vec::new(),

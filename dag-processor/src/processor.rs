@@ -12,6 +12,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::secrets_masker::SecretsMasker;
+use tradewind_bundle::configuration::Place;
+use tradewind_bundle::health::BundleHealth;
+use tradewind_bundle::provider::SnapshotProvider;
 use tradewind_metadata::job::{Job as ComponentJob, JobType};
 use tradewind_metadata::parse_result::{self, Schedule, request};
 use tradewind_metadata::{Database, MetadataError, dag_bundle};
@@ -22,11 +25,12 @@ use tradewind_supervisor::requests::{Answers, SetUpError};
 use crate::bundle::DagBundle;
 use crate::connection_test;
 use crate::environment;
-use crate::file_parse::{End, FileParser, Finished, Job};
+use crate::file_parse::{End, FileParser, Finished, Job, bundle_version};
 use crate::metric;
 use crate::options::Options;
 use crate::parse::Parser;
 use crate::queue::{FileKey, FileQueue, Verdict};
+use crate::snapshots::Snapshots;
 use crate::watch::{BundleNews, BundleWatch, LOOK_INTERVAL};
 
 /// How often the database is asked whether anybody wants a file parsed or a callback run.
@@ -66,6 +70,7 @@ pub struct DagProcessor {
     database: Database,
     options: Arc<Options>,
     parser: FileParser,
+    bundle_health: BundleHealth,
 }
 
 impl DagProcessor {
@@ -77,6 +82,7 @@ impl DagProcessor {
         let evaluator = Evaluator::sharing(host.clone(), evaluator::Options::from_config(config)?);
         let parser = FileParser {
             database: database.clone(),
+            snapshots: Arc::new(SnapshotProvider::from_config(config, database.clone())?),
             evaluator,
             parser: Parser {
                 host,
@@ -88,7 +94,13 @@ impl DagProcessor {
             defaults: options.defaults.clone(),
             write: options.write.clone(),
         };
-        Ok(Self { database, options: Arc::new(options), parser })
+        Ok(Self { database, options: Arc::new(options), parser, bundle_health: BundleHealth::default() })
+    }
+
+    /// How the bundles in S3 are, now and later.
+    #[must_use]
+    pub fn bundle_health(&self) -> BundleHealth {
+        self.bundle_health.clone()
     }
 
     /// Parses until `shutdown`. Trouble with the database or with files is logged and does not end it.
@@ -110,13 +122,19 @@ impl DagProcessor {
         let evaluator = self.parser.evaluator.clone();
         let published = tokio::spawn(environment::publish(self.database.clone(), evaluator, places));
         let mut work = Work::new(self.clone(), host);
+        let options = Arc::clone(&self.options);
+        let mut snapshots = Snapshots::keep(options, &self.database, &self.bundle_health, &shutdown).await;
         let mut tick = interval(LOOK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = tick.tick() => work.tick(job).await,
+                _ = tick.tick() => work.tick(job, &snapshots).await,
                 Some(finished) = work.parses.join_next_with_id() => work.take_finished(finished),
+                Some(bundle) = snapshots.next() => {
+                    work.take_bundle(bundle);
+                    work.tick(job, &snapshots).await;
+                }
             }
             work.start_parses(Instant::now());
         }
@@ -136,6 +154,9 @@ impl DagProcessor {
     pub async fn parse_once(&self) -> Result<Summary, DagProcessorError> {
         self.sync_bundles().await?;
         let mut work = Work::new(self.clone(), host_name());
+        for bundle in Snapshots::once(&self.options, &self.database, &self.bundle_health).await {
+            work.take_bundle(bundle);
+        }
         work.look().await?;
         let due = Instant::now();
         let mut summary = Summary::default();
@@ -169,6 +190,7 @@ impl DagProcessor {
 /// Everything that changes while the processor runs.
 struct Work {
     processor: DagProcessor,
+    /// Bundles whose folder is known; one in S3 is not before its first snapshot is there.
     watches: Vec<BundleWatch>,
     queue: FileQueue,
     parses: JoinSet<Finished>,
@@ -188,8 +210,17 @@ impl Work {
     fn new(processor: DagProcessor, host: String) -> Self {
         let options = &processor.options;
         let now = Instant::now();
+        let folders = options.bundles.iter().filter_map(|bundle| match &bundle.place {
+            Place::Folder(path) => Some(DagBundle {
+                name: bundle.name.clone(),
+                path: path.clone(),
+                refresh_interval: bundle.refresh_interval,
+                origin: None,
+            }),
+            Place::S3(_) => None,
+        });
         Self {
-            watches: options.bundles.iter().map(|bundle| BundleWatch::new(bundle.clone(), options.discovery)).collect(),
+            watches: folders.map(|bundle| BundleWatch::new(bundle, options.discovery)).collect(),
             queue: FileQueue::new(options.sort_mode.clone(), options.pace, host),
             parses: JoinSet::new(),
             running: HashMap::new(),
@@ -204,15 +235,23 @@ impl Work {
         }
     }
 
+    /// Goes on with a bundle in a new snapshot.
+    fn take_bundle(&mut self, bundle: DagBundle) {
+        match self.watches.iter_mut().find(|watch| watch.bundle().name == bundle.name) {
+            Some(watch) => watch.replace(bundle),
+            None => self.watches.push(BundleWatch::new(bundle, self.processor.options.discovery)),
+        }
+    }
+
     /// What has to be done from time to time.
-    async fn tick(&mut self, job: ComponentJob) {
+    async fn tick(&mut self, job: ComponentJob, snapshots: &Snapshots) {
         let done = async {
             self.look().await?;
             self.refresh_quiet().await?;
             let now = Instant::now();
             if now >= self.next_requests {
                 self.next_requests = now + REQUEST_INTERVAL;
-                self.take_requests().await?;
+                self.take_requests(snapshots).await?;
             }
             if now >= self.next_heartbeat {
                 self.next_heartbeat = now + self.processor.options.heartbeat_interval;
@@ -232,6 +271,7 @@ impl Work {
 
     /// Looks for new, changed and removed files.
     async fn look(&mut self) -> Result<(), MetadataError> {
+        let bundles: Vec<DagBundle> = self.watches.iter().map(|watch| watch.bundle().clone()).collect();
         let mut watches = mem::take(&mut self.watches);
         let looked = tokio::task::spawn_blocking(move || {
             let now = Instant::now();
@@ -245,9 +285,8 @@ impl Work {
             }
             Err(error) => {
                 tracing::error!(%error, "looking at the bundles failed; they are searched again");
-                let options = &self.processor.options;
-                let anew = options.bundles.iter().map(|bundle| BundleWatch::new(bundle.clone(), options.discovery));
-                self.watches = anew.collect();
+                let rules = self.processor.options.discovery;
+                self.watches = bundles.into_iter().map(|bundle| BundleWatch::new(bundle, rules)).collect();
                 return Ok(());
             }
         };
@@ -264,7 +303,10 @@ impl Work {
                 cancel.cancel();
             }
         }
-        if news.others_changed {
+        // A run goes on with the version that its Dag was last parsed in.
+        if news.others_changed && news.is_new_version {
+            self.queue.parse_all(&news.bundle, Instant::now());
+        } else if news.others_changed || news.is_new_version {
             self.queue.hurry(&news.bundle);
         }
         let pool = self.processor.database.pool();
@@ -282,7 +324,7 @@ impl Work {
     }
 
     /// Takes what others asked for: files to parse at once, callbacks to run.
-    async fn take_requests(&mut self) -> Result<(), MetadataError> {
+    async fn take_requests(&mut self, snapshots: &Snapshots) -> Result<(), MetadataError> {
         let names = self.processor.bundle_names();
         let pool = self.processor.database.pool().clone();
         let (parsing_requests, callbacks) = request::any(&pool, &names).await?;
@@ -291,6 +333,7 @@ impl Work {
                 if let Some(watch) = self.watches.iter_mut().find(|watch| watch.bundle().name == asked.bundle_name) {
                     watch.request_refresh();
                 }
+                snapshots.look_at(&asked.bundle_name);
                 if let Some(key) = self.known_file(&asked.bundle_name, &asked.relative_fileloc) {
                     self.queue.push_front(key);
                 }
@@ -367,7 +410,7 @@ impl Work {
             let cancelled = CancellationToken::new();
             self.cancels.insert(key.clone(), cancelled.clone());
             let job = Job {
-                callbacks: self.callbacks.remove(&key).unwrap_or_default(),
+                callbacks: self.take_callbacks(&key),
                 known: self.schedules.get(&key).into_iter().flatten().map(|dag| dag.dag_id.clone()).collect(),
                 bundle,
                 cancelled,
@@ -379,8 +422,22 @@ impl Work {
         }
     }
 
+    /// The callbacks of a file that run in one version of its bundle; the others come after them.
+    fn take_callbacks(&mut self, key: &FileKey) -> Vec<Value> {
+        let Some(mut callbacks) = self.callbacks.remove(key) else { return Vec::new() };
+        let version = callbacks.first().and_then(bundle_version).map(str::to_owned);
+        let others =
+            callbacks.extract_if(.., |callback| bundle_version(callback) != version.as_deref()).collect::<Vec<_>>();
+        if !others.is_empty() {
+            self.callbacks.insert(key.clone(), others);
+            self.queue.push_front(key.clone());
+        }
+        callbacks
+    }
+
     fn bundle(&self, key: &FileKey) -> Option<DagBundle> {
-        self.processor.options.bundles.iter().find(|bundle| bundle.name == key.bundle).cloned()
+        let mut bundles = self.watches.iter().map(BundleWatch::bundle);
+        bundles.find(|bundle| bundle.name == key.bundle).cloned()
     }
 
     fn take_finished(&mut self, finished: Result<(Id, Finished), JoinError>) {

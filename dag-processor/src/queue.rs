@@ -160,6 +160,15 @@ impl FileQueue {
         }
     }
 
+    /// The same at once, for a bundle whose Dags run with the version that they were last parsed in.
+    pub fn parse_all(&mut self, bundle: &str, now: Instant) {
+        let usual = self.pace.usual;
+        for (_, state) in self.files.iter_mut().filter(|(key, _)| key.bundle == bundle) {
+            state.interval = state.interval.min(usual);
+            state.due = now;
+        }
+    }
+
     /// The file to parse now, if there is one; [`FileQueue::finish`] must follow.
     pub fn start_next(&mut self, now: Instant) -> Option<FileKey> {
         let (files, parsing) = (&self.files, &self.parsing);
@@ -357,6 +366,18 @@ mod tests {
         assert_eq!(parse(&mut queue, parsed + 31 * SECOND, Verdict::Unsettled), 1);
         assert_eq!(parse(&mut queue, parsed + 61 * SECOND, Verdict::Again(5 * SECOND)), 1);
         assert_eq!(parse(&mut queue, parsed + 66 * SECOND, Verdict::Settled), 1);
+    }
+
+    #[test]
+    fn all_files_of_a_bundle_can_be_parsed_at_once() {
+        let now = Instant::now();
+        let mut queue = queue(SortMode::Alphabetical);
+        queue.set_files("b", &files(&["a", "c"]), now);
+        assert_eq!(parse(&mut queue, now, Verdict::Settled), 2);
+        queue.parse_all("other", now + SECOND);
+        assert_eq!(parse(&mut queue, now + SECOND, Verdict::Settled), 0);
+        queue.parse_all("b", now + SECOND);
+        assert_eq!(parse(&mut queue, now + SECOND, Verdict::Settled), 2);
     }
 
     #[test]

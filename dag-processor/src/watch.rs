@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub struct BundleWatch {
     known: Discovery,
     next_look: Instant,
     next_refresh: Option<Instant>,
+    /// Whether the bundle was replaced since the last look.
+    is_new_version: bool,
 }
 
 /// What a look at a bundle found.
@@ -31,7 +34,8 @@ pub struct BundleNews {
     pub bundle: String,
     /// All its Dag files.
     pub dag_files: BTreeMap<PathBuf, Stamp>,
-    /// The paths that Dags may come from: its Dag files, and the members of its archives.
+    /// The paths that Dags and import errors may come from: its Dag files, the members of its archives, and the address of the
+    /// whole bundle.
     pub filelocs: Vec<String>,
     /// Whether something changed that is no Dag file, but that Dag files may read.
     pub others_changed: bool,
@@ -39,6 +43,8 @@ pub struct BundleNews {
     pub files_gone: bool,
     /// Whether this was the regular search.
     pub is_refresh: bool,
+    /// Whether the folder is another snapshot than that of the last search.
+    pub is_new_version: bool,
 }
 
 impl BundleWatch {
@@ -52,6 +58,7 @@ impl BundleWatch {
             known: Discovery::default(),
             next_look: Instant::now(),
             next_refresh: None,
+            is_new_version: false,
         }
     }
 
@@ -59,6 +66,13 @@ impl BundleWatch {
     #[must_use]
     pub fn bundle(&self) -> &DagBundle {
         &self.bundle
+    }
+
+    /// Goes on with another snapshot of the bundle at the next look. What is linked into both is no change.
+    pub fn replace(&mut self, bundle: DagBundle) {
+        self.searcher = self.searcher.anew();
+        self.bundle = bundle;
+        self.is_new_version = true;
     }
 
     /// Asks for the regular search at the next look.
@@ -70,16 +84,20 @@ impl BundleWatch {
     /// thread of an executor.
     pub fn look(&mut self, now: Instant) -> Option<BundleNews> {
         let is_refresh = self.next_refresh.is_none_or(|at| at <= now);
-        if now < self.next_look && !is_refresh {
+        if now < self.next_look && !is_refresh && !self.is_new_version {
             return None;
         }
         let started = Instant::now();
-        let news = (is_refresh || self.is_changed()).then(|| self.search(now, is_refresh));
+        let is_to_search = is_refresh || self.is_new_version || self.is_changed();
+        let news = is_to_search.then(|| self.search(now, is_refresh));
         self.next_look = now + (started.elapsed() * PAUSE_PER_LOOK).min(self.bundle.refresh_interval);
         news
     }
 
     fn is_changed(&self) -> bool {
+        if self.bundle.origin.is_some() {
+            return false;
+        }
         let entries = self.known.dag_files.iter().chain(&self.known.watched);
         let mut changed = entries.map(|(path, stamp)| Stamp::read(&self.bundle.path.join(path)) != Some(*stamp));
         changed.any(|changed| changed) || (self.known.watched.is_empty() && self.bundle.path.is_dir())
@@ -91,7 +109,8 @@ impl BundleWatch {
                 let folder = self.bundle.path.display();
                 tracing::warn!(bundle = self.bundle.name, %folder, %error, "the folder of the bundle cannot be searched");
             }
-            Discovery::default()
+            // A snapshot that was taken away will be made again: that says nothing of its Dags.
+            if self.bundle.origin.is_some() { self.known.clone() } else { Discovery::default() }
         });
         let files = |discovery: &Discovery| {
             let watched = discovery.watched.iter().filter(|(_, stamp)| !stamp.is_folder());
@@ -104,6 +123,7 @@ impl BundleWatch {
             files_gone: self.known.dag_files.keys().any(|path| !found.dag_files.contains_key(path)),
             dag_files: found.dag_files.clone(),
             is_refresh,
+            is_new_version: mem::take(&mut self.is_new_version),
         };
         self.known = found;
         if is_refresh {
@@ -114,7 +134,7 @@ impl BundleWatch {
 
     /// `_get_observed_filelocs` of `airflow/dag_processing/manager.py`, and the archives themselves.
     fn filelocs(&self, found: &Discovery) -> Vec<String> {
-        let mut filelocs = Vec::new();
+        let mut filelocs: Vec<String> = self.bundle.origin.iter().map(|origin| origin.url.clone()).collect();
         for path in found.dag_files.keys() {
             let text = path.to_string_lossy();
             if path.extension().is_some_and(|extension| extension != "py") {

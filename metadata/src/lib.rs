@@ -13,6 +13,7 @@ mod asset_partition;
 pub mod attempt;
 pub mod audit_log;
 pub mod backfill;
+pub mod bundle_snapshot;
 pub mod clear;
 pub mod connection;
 pub mod connection_test;

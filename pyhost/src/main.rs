@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use crate::host::Host;
 
 const HOST_PY: &CStr = c_str(concat!(include_str!("host.py"), "\0"));
+const BUNDLE_PY: &CStr = c_str(concat!(include_str!("bundle.py"), "\0"));
 const EVALUATOR_PY: &CStr = c_str(concat!(include_str!("evaluator.py"), "\0"));
 
 const fn c_str(text: &'static str) -> &'static CStr {
@@ -56,6 +57,8 @@ fn run() -> anyhow::Result<()> {
             })?;
         let evaluator = PyModule::from_code(py, EVALUATOR_PY, c"tradewind_evaluator.py", c"tradewind_evaluator")?;
         module.setattr("evaluator", evaluator)?;
+        // Known from now on by the name that `tradewind_bundle::configuration` gives it.
+        PyModule::from_code(py, BUNDLE_PY, c"tradewind_bundle.py", c"tradewind_bundle")?;
         Host::new(control, module)?.serve()
     })
 }

@@ -150,6 +150,18 @@ impl Standalone {
         &self.base_url
     }
 
+    /// Where the monitor of a component listens.
+    ///
+    /// # Panics
+    /// When it has not said so.
+    #[must_use]
+    pub fn monitor(&self, component: &str) -> String {
+        let said = self.said();
+        let line = said.lines().find(|line| line.starts_with(&format!("tradewind {component}: ")));
+        let address = line.and_then(|line| line.split_once("monitor at ")).map(|(_, address)| address.to_owned());
+        address.unwrap_or_else(|| panic!("{component} has said no address: {said}"))
+    }
+
     /// A client that has logged in.
     pub async fn log_in(&self) -> Rest {
         Rest::log_in(&self.base_url, USER, PASSWORD).await

@@ -2,6 +2,9 @@
 //!
 //! Source: `ActivitySubprocess` in `airflow/sdk/execution_time/supervisor.py`.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -21,6 +24,8 @@ use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_airflow::supervisor_protocol::response::ErrorResponse;
 use tradewind_airflow::supervisor_protocol::task::{BundleInfo, StartupDetails, TaskInstance, TiRunContext};
 use tradewind_airflow::supervisor_protocol::to_supervisor::ToSupervisor;
+use tradewind_bundle::provider::ProvideError;
+use tradewind_bundle::store::Snapshot;
 use tradewind_metadata::attempt::{self, Accepted, AttemptError, Finish, Retry, Start};
 use tradewind_metadata::audit_log::{self, Entry};
 use tradewind_metadata::clear::{self, AttemptName};
@@ -31,6 +36,7 @@ use tradewind_supervisor::child::{Child, ESCALATION_DELAY, ExitStatus, Process, 
 use tradewind_supervisor::output::{self, Forwarder, Limits};
 use tradewind_supervisor::pyhost::ChildKind;
 use tradewind_supervisor::requests::Scope;
+use uuid::Uuid;
 
 use crate::ending::{Ending, Reported, ending, line, mismatch};
 use crate::heartbeat::{Heartbeat, Verdict};
@@ -70,6 +76,8 @@ enum NotRun {
     PyHost(#[from] tradewind_supervisor::pyhost::PyHostError),
     #[error(transparent)]
     Log(#[from] log_path::LogPathError),
+    #[error(transparent)]
+    Snapshot(#[from] ProvideError),
     #[error("the task instance has no version of its Dag\nhint: clear it, so that the scheduler gives it one")]
     NoDagVersion,
     #[error("the start of the attempt was not accepted: {0}")]
@@ -92,10 +100,19 @@ impl NotRun {
 
 async fn run(resources: &Resources, claim: &Claim, end: CancellationToken) -> Result<(), NotRun> {
     let dag_version_id = claim.dag_version_id.ok_or(NotRun::NoDagVersion)?;
-    let file = resources.log_paths.open(&logged(claim))?;
+    let mut file = resources.log_paths.open(&logged(claim))?;
+    // Held until the attempt has ended: it reads the files of its snapshot as it goes.
+    let snapshot = match resources.snapshots.provide(&claim.bundle_name, claim.bundle_version.as_deref()).await {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            explain(resources, &mut file, &error);
+            return Err(error.into());
+        }
+    };
     let Child { process, requests, output } = resources.pyhost.spawn(ChildKind::Task).await?;
-    if let Some(file) = &claim.fileloc {
-        resources.preload(file).await;
+    let dag_rel_path = dag_rel_path(resources, claim, snapshot.as_ref(), dag_version_id).await;
+    if let Some(file) = dag_file(claim, snapshot.as_ref(), dag_rel_path.as_deref()) {
+        resources.preload(&file).await;
     }
     let (context, heartbeat, verdict) = match start(resources, claim, &process).await {
         Ok(started) => started,
@@ -105,7 +122,9 @@ async fn run(resources: &Resources, claim: &Claim, end: CancellationToken) -> Re
         }
     };
     let should_retry = context.should_retry;
-    let first = serde_json::to_value(startup_details(resources, claim, dag_version_id, context))?;
+    let bundle_info = bundle_info(claim, snapshot.as_ref());
+    let details = startup_details(resources, claim, bundle_info, dag_rel_path, dag_version_id, context);
+    let first = serde_json::to_value(details)?;
     let masker = resources.masker.fresh();
     let forwarder = Forwarder::start(output, output::TASK, Some(file), masker.clone(), Limits::default());
     let mut supervision = Supervision {
@@ -128,6 +147,56 @@ async fn run(resources: &Resources, claim: &Claim, end: CancellationToken) -> Re
     let status = supervision.serve(verdict, end).await;
     supervision.conclude(status, should_retry).await;
     Ok(())
+}
+
+/// Says in the log of the attempt why it has no process.
+fn explain(resources: &Resources, log: &mut File, error: &ProvideError) {
+    let mut line = Vec::new();
+    LogLine::new(Utc::now(), Level::Error, error.to_string(), "task").write(&resources.masker, &mut line);
+    if let Err(error) = log.write_all(&line) {
+        tracing::warn!(%error, "the log of an attempt cannot be written");
+    }
+}
+
+/// The Dag file within its bundle: where the newest version of the bundle has it or, when the snapshot has no such file, where
+/// the Dag was when the run's version was stored.
+async fn dag_rel_path(
+    resources: &Resources,
+    claim: &Claim,
+    snapshot: Option<&Snapshot>,
+    dag_version_id: Uuid,
+) -> Option<String> {
+    let newest = claim.relative_fileloc.clone();
+    let Some(snapshot) = snapshot else { return newest };
+    // A file within an archive is where the archive is.
+    let mut candidates = Path::new(newest.as_deref().unwrap_or_default()).ancestors();
+    if candidates.any(|path| snapshot.path().join(path).is_file()) {
+        return newest;
+    }
+    let pinned = async {
+        let mut connection = resources.database.pool().acquire().await?;
+        resources.dags.version(&mut connection, dag_version_id).await
+    };
+    match pinned.await {
+        Ok(dag) => dag.settings.relative_fileloc.clone().or(newest),
+        Err(error) => {
+            tracing::warn!(%error, ti_id = %claim.id, "where the Dag file was is not known");
+            newest
+        }
+    }
+}
+
+/// The Dag file on this machine; for a bundle of this machine, where the Dag processor found it.
+fn dag_file(claim: &Claim, snapshot: Option<&Snapshot>, dag_rel_path: Option<&str>) -> Option<PathBuf> {
+    match snapshot {
+        Some(snapshot) => Some(snapshot.path().join(dag_rel_path?)),
+        None => claim.fileloc.as_ref().map(PathBuf::from),
+    }
+}
+
+fn bundle_info(claim: &Claim, snapshot: Option<&Snapshot>) -> BundleInfo {
+    let version = snapshot.map(|snapshot| snapshot.version().to_owned()).or_else(|| claim.bundle_version.clone());
+    BundleInfo { name: claim.bundle_name.clone(), version }
 }
 
 async fn start(
@@ -171,7 +240,9 @@ async fn try_report_start(resources: &Resources, start: &Start) -> Result<TiRunC
 fn startup_details(
     resources: &Resources,
     claim: &Claim,
-    dag_version_id: uuid::Uuid,
+    bundle_info: BundleInfo,
+    dag_rel_path: Option<String>,
+    dag_version_id: Uuid,
     ti_context: TiRunContext,
 ) -> StartupDetails {
     StartupDetails {
@@ -187,8 +258,8 @@ fn startup_details(
             context_carrier: claim.context_carrier.clone(),
             queue: claim.queue.clone().unwrap_or_else(|| "default".to_owned()),
         },
-        dag_rel_path: claim.relative_fileloc.clone().unwrap_or_default(),
-        bundle_info: BundleInfo { name: claim.bundle_name.clone(), version: claim.bundle_version.clone() },
+        dag_rel_path: dag_rel_path.unwrap_or_default(),
+        bundle_info,
         start_date: ti_context.start_date.or(claim.start_date).unwrap_or_else(Utc::now),
         ti_context,
         sentry_integration: String::new(),
@@ -440,7 +511,7 @@ impl Supervision<'_> {
 }
 
 /// Whether an attempt is still running, in this process.
-async fn still_runs(resources: &Resources, id: uuid::Uuid, pid: i32) -> bool {
+async fn still_runs(resources: &Resources, id: Uuid, pid: i32) -> bool {
     let Ok(mut connection) = resources.database.pool().acquire().await else { return false };
     attempt::heartbeat(&mut connection, id, &resources.claimant.hostname, pid).await.is_ok()
 }

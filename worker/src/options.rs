@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tradewind_airflow::config::{Config, ConfigError};
+use tradewind_bundle::retention::Retention;
 
 /// How a worker works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// Longest time between two looks into the queue, for messages whose notification got lost.
     pub poll_interval: Duration,
+    /// How long snapshots of bundles in S3 stay on this machine.
+    pub retention: Retention,
 }
 
 impl Options {
@@ -36,6 +39,7 @@ impl Options {
             queues,
             drain_timeout: config.seconds("tradewind", "worker_drain_timeout")?,
             poll_interval: config.seconds("tradewind", "scheduler_poll_interval")?.max(Duration::from_millis(100)),
+            retention: Retention::from_config(config)?,
         })
     }
 }

@@ -1,12 +1,13 @@
 //! What all attempts of a worker share.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tradewind_airflow::log_path::LogPaths;
 use tradewind_airflow::secrets_masker::SecretsMasker;
+use tradewind_bundle::provider::SnapshotProvider;
 use tradewind_metadata::queue::Claimant;
 use tradewind_metadata::{Database, serialized_dag};
 use tradewind_supervisor::pyhost::PyHost;
@@ -23,7 +24,9 @@ pub(crate) struct Resources {
     pub(crate) claimant: Claimant,
     pub(crate) heartbeats: Heartbeats,
     /// Dag files whose modules pyhost has been told to import.
-    pub(crate) preloaded: Mutex<HashSet<String>>,
+    pub(crate) preloaded: Mutex<HashSet<PathBuf>>,
+    /// The files of Dags that lie in S3.
+    pub(crate) snapshots: SnapshotProvider,
     pub(crate) log_paths: LogPaths,
     /// Has the rules for names only; each attempt has its own secrets.
     pub(crate) masker: SecretsMasker,
@@ -35,13 +38,13 @@ pub(crate) struct Resources {
 
 impl Resources {
     /// Has the modules of a Dag file imported for the attempts after its first one, so that none of them pays for it.
-    pub(crate) async fn preload(&self, file: &str) {
+    pub(crate) async fn preload(&self, file: &Path) {
         let is_new = {
             let mut preloaded = self.preloaded.lock().unwrap_or_else(PoisonError::into_inner);
             !preloaded.contains(file) && preloaded.insert(file.to_owned())
         };
         if is_new {
-            self.pyhost.preload(Path::new(file)).await;
+            self.pyhost.preload(file).await;
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::log_path::LogPaths;
 use tradewind_airflow::secrets_masker::SecretsMasker;
+use tradewind_bundle::provider::SnapshotProvider;
 use tradewind_metadata::queue::{Claim, Claimant, claim};
 use tradewind_metadata::{Database, MetadataError, notify, serialized_dag};
 use tradewind_supervisor::pyhost::PyHost;
@@ -76,6 +77,7 @@ impl Worker {
         let resources = Resources {
             answers: Answers::new(database.clone(), config)?,
             dags: serialized_dag::Cache::default(),
+            snapshots: SnapshotProvider::from_config(config, database.clone())?,
             database,
             pyhost,
             claimant,
@@ -115,6 +117,9 @@ impl Worker {
             self.status(),
             heartbeats_stop.clone(),
         ));
+        let resources = Arc::clone(&self.resources);
+        let (retention, stop) = (self.options.retention, heartbeats_stop.clone());
+        let cleaning = tokio::spawn(async move { resources.snapshots.keep_clean(retention, stop).await });
         let end = CancellationToken::new();
         let mut attempts = JoinSet::new();
         self.take_and_run(&mut attempts, &mut listener, &end, &shutdown).await;
@@ -122,8 +127,9 @@ impl Worker {
         heartbeats_stop.cancel();
         // It ends at once, and has nothing to say.
         let _ = heartbeats.await;
-        // So does this.
+        // So do these.
         let _ = presence.await;
+        let _ = cleaning.await;
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tradewind_airflow::config::{Config, Environment};
+use tradewind_bundle::retention::Retention;
 use tradewind_metadata::queue::{Message, send};
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
@@ -110,6 +111,7 @@ impl Fixture {
             queues: vec!["default".to_owned()],
             drain_timeout: Duration::ZERO,
             poll_interval: Duration::from_secs(1),
+            retention: Retention::from_config(&config).expect("a retention"),
         };
         let worker = Worker::new(database.database().clone(), host.clone(), &config, options).expect("a worker");
         let shutdown = CancellationToken::new();

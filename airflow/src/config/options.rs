@@ -21,6 +21,13 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "worker_idle_children", Some("1"), Kind::Integer, false),
     // Longest time in seconds between two parses of a Dag file that stays the same; the rows of its Dags are refreshed without parsing.
     option("tradewind", "idle_file_process_interval", Some("300"), Kind::Integer, false),
+    // The ARN of the bucket that Dags come from (Amazon MWAA's SourceBucketArn); empty: they come from the bundles of
+    // [dag_processor] dag_bundle_config_list.
+    option("tradewind", "source_bucket_arn", Some(""), Kind::Text, false),
+    // The folder of the Dags in that bucket (DagS3Path).
+    option("tradewind", "dag_s3_path", Some("dags"), Kind::Text, false),
+    // Seconds between two looks at a bucket, for bundles in S3 without a refresh_interval of their own.
+    option("tradewind", "s3_refresh_interval", Some("5"), Kind::Float, false),
     // Seconds between two sweeps that find what no notification told of.
     option("tradewind", "scheduler_poll_interval", Some("5"), Kind::Float, false),
     // Seconds that a timetable or a weight rule of a plugin may take to answer.

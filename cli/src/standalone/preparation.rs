@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use nix::unistd::{AccessFlags, access};
 use tradewind_airflow::config::{Config, Environment, Origin};
-use tradewind_dag_processor::bundle;
+use tradewind_bundle::configuration::{self, Place};
 use tradewind_metadata::connect_options;
 use tradewind_supervisor::pyhost;
 use tradewind_webserver::WebServer;
@@ -217,11 +217,13 @@ fn check_options(config: &Config, venv: &Venv) -> Result<()> {
 
 /// The folders of the Dag bundles must exist; the default one is made with the home folder.
 fn check_dag_folders(home: &Path, config: &Config, venv: &Venv) -> Result<()> {
-    let bundles = bundle::configured(config, Some(venv.airflow()))?;
+    let bundles = configuration::configured(config, Some(venv.airflow()))?;
+    let mut folders = bundles.iter().filter_map(|bundle| match &bundle.place {
+        Place::Folder(path) => Some(path.as_path()),
+        Place::S3(_) => None,
+    });
     let is_missing = |folder: &Path| !folder.is_dir() && (folder.exists() || !folder.starts_with(home));
-    let Some(missing) = bundles.iter().map(|bundle| bundle.path.as_path()).find(|folder| is_missing(folder)) else {
-        return Ok(());
-    };
+    let Some(missing) = folders.find(|folder| is_missing(folder)) else { return Ok(()) };
     Err(Failure::new(
         Kind::Missing,
         format!("the Dag folder {} does not exist or is not a folder", missing.display()),

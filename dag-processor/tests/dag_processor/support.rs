@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
-use tradewind_dag_processor::bundle::airflow_folder;
+use tradewind_bundle::configuration::airflow_folder;
 
 /// Columns that depend on the moment of parsing.
 const VOLATILE: [&str; 3] = ["last_parsed_time", "last_parse_duration", "last_expired"];
