@@ -5,7 +5,6 @@ mod explanation;
 mod metrics;
 mod operations;
 mod plugins;
-mod races;
 mod reaping;
 mod support;
 

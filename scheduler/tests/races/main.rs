@@ -6,6 +6,9 @@
 mod attempts;
 mod installation;
 mod schedulers;
+#[expect(dead_code, reason = "what only scheduling.rs needs")]
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::time::Duration;
 
