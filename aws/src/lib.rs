@@ -6,5 +6,6 @@
 
 mod account;
 pub mod s3;
+pub mod sqs;
 
 pub use account::Account;
