@@ -98,4 +98,4 @@ lock: ## Compile the Python lock files anew (needs uv).
 .PHONY: clean
 clean: ## Remove what was built and installed here; HOME_DIR, which holds data, stays.
 	cargo clean
-	rm -rf .venv .venv-test
+	rm -rf .venv .venv-test tests/emulator/node_modules

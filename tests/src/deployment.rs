@@ -201,6 +201,12 @@ impl Standalone {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
+    /// What a component has said.
+    #[must_use]
+    pub fn log(&self, component: &str) -> String {
+        std::fs::read_to_string(self.home.join(format!("logs/tradewind/{component}.log"))).unwrap_or_default()
+    }
+
     /// The log of every component.
     fn component_logs(&self) -> String {
         let folder = std::fs::read_dir(self.home.join("logs/tradewind")).into_iter().flatten().flatten();

@@ -11,3 +11,4 @@ pub mod process;
 pub mod program;
 pub mod rest;
 pub mod s3;
+pub mod sqs;
