@@ -18,6 +18,7 @@ use tradewind_webserver::{Network, WebServer};
 use tradewind_worker::{self as worker, Worker};
 
 use crate::arguments::Component;
+use crate::broker;
 use crate::console::say;
 use crate::failure::{Failure, Kind, cannot_listen};
 use crate::monitor::{Monitor, Sign};
@@ -47,7 +48,11 @@ async fn run_scheduler(config: &Config, shutdown: CancellationToken) -> Result<(
     let threshold = config.seconds("scheduler", "scheduler_health_check_threshold")?;
     let sign = Sign::Heartbeat { job: JobType::Scheduler, threshold, bundles: BundleHealth::default() };
     let monitor = Monitor::start("scheduler", sign, config, database.pool()).await?;
+    let publisher = broker::publisher(config, &database).await?;
     let mut scheduler = Scheduler::new(database, options).await?;
+    if let Some(publisher) = publisher {
+        scheduler = scheduler.with_publisher(publisher);
+    }
     match pyhost_options(config) {
         Ok(host) => {
             let evaluation = evaluator::Options::from_config(config)?;
@@ -100,7 +105,8 @@ async fn run_worker(
         .map_err(|_| config.invalid("tradewind", "worker_idle_children", "a whole number of at least 0"))?;
     let reserve = Idle { tasks: idle, dag_files: 0 };
     let host = PyHost::start(pyhost_options(config)?.with_idle(reserve)).await?;
-    let worker = Worker::new(database.clone(), host.clone(), config, options)?;
+    let source = broker::source(config, &options.queues).await?;
+    let worker = Worker::new(database.clone(), host.clone(), config, options)?.with_source(source);
     let monitor = Monitor::start("worker", Sign::Worker(worker.status()), config, database.pool()).await?;
     let outcome = watched("worker", "", monitor, async { Ok(worker.run(shutdown).await?) }).await;
     host.stop().await;

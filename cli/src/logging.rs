@@ -45,7 +45,9 @@ fn filter(config: &Config) -> Result<EnvFilter> {
     }))
 }
 
-const OUR_CRATES: [&str; 6] = [
+const OUR_CRATES: [&str; 8] = [
+    "tradewind_aws",
+    "tradewind_broker",
     "tradewind_dag_processor",
     "tradewind_metadata",
     "tradewind_scheduler",

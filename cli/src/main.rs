@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod broker;
 mod component;
 mod configuration;
 mod console;

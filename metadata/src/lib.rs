@@ -35,6 +35,7 @@ pub mod notify;
 pub mod output_length;
 pub mod parse_result;
 pub mod priority_weight;
+pub mod publication;
 pub mod python_environment;
 pub mod queue;
 pub mod rendered_fields;

@@ -1,7 +1,9 @@
-//! The Postgres queue: messages written with `queued`, taken with `running`.
+//! The queue: messages written with `queued`, taken with `running`. Workers take them from the outbox, or hear of them through
+//! a broker and claim them here: see [`crate::publication`].
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row, query, query_as};
 use tradewind_model::state::TaskInstanceState;
 use uuid::Uuid;
@@ -20,21 +22,28 @@ pub struct Message {
     pub priority_weight: i32,
 }
 
-/// Puts messages into the outbox and wakes the workers of their queues when the transaction commits.
-pub async fn send(connection: &mut PgConnection, messages: &[Message]) -> Result<()> {
+/// How messages come from the outbox to workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Carrier {
+    /// Workers take them.
+    #[default]
+    Outbox,
+    /// A publisher hands them to a broker.
+    Broker,
+}
+
+/// Puts messages into the outbox and wakes those who wait for their queues when the transaction commits.
+pub async fn send(connection: &mut PgConnection, messages: &[Message], carrier: Carrier) -> Result<()> {
     if messages.is_empty() {
         return Ok(());
     }
-    query(
-        "INSERT INTO tradewind.outbox (ti_id, queue, priority_weight) \
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[]) \
-         ON CONFLICT (ti_id) DO UPDATE SET queue = excluded.queue, priority_weight = excluded.priority_weight",
-    )
-    .bind(messages.iter().map(|message| message.ti_id).collect::<Vec<_>>())
-    .bind(messages.iter().map(|message| message.queue.clone()).collect::<Vec<_>>())
-    .bind(messages.iter().map(|message| message.priority_weight).collect::<Vec<_>>())
-    .execute(&mut *connection)
-    .await?;
+    query(include_str!("../queries/queue/send.sql"))
+        .bind(messages.iter().map(|message| message.ti_id).collect::<Vec<_>>())
+        .bind(messages.iter().map(|message| message.queue.clone()).collect::<Vec<_>>())
+        .bind(messages.iter().map(|message| message.priority_weight).collect::<Vec<_>>())
+        .bind(carrier == Carrier::Broker)
+        .execute(&mut *connection)
+        .await?;
     let mut queues: Vec<&str> = messages.iter().map(|message| message.queue.as_str()).collect();
     queues.sort_unstable();
     queues.dedup();
@@ -125,9 +134,31 @@ pub async fn claim(
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
         .await?;
+    start_taken(connection, &rows, claimant, now).await
+}
+
+/// Claims the task instances that a broker's messages name, in the caller's transaction: those that wait no longer were
+/// claimed through another message, or are no longer to run, and are not among the claims.
+pub async fn claim_named(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    claimant: &Claimant,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claim>> {
+    let rows = query(include_str!("../queries/queue/claim_named.sql")).bind(ids).fetch_all(&mut *connection).await?;
+    start_taken(connection, &rows, claimant, now).await
+}
+
+/// Moves the task instances of messages that were taken from `queued` to `running`.
+async fn start_taken(
+    connection: &mut PgConnection,
+    rows: &[PgRow],
+    claimant: &Claimant,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claim>> {
     failpoint::reach("claim: taken").await?;
     let mut transitions = Vec::with_capacity(rows.len());
-    for row in &rows {
+    for row in rows {
         let start = start_of(row.try_get("id")?, claimant, row.try_get("taken_at")?);
         let resumes: bool = row.try_get("resumes")?;
         transitions.push(if resumes { start } else { start.with("start_date", json!(now)) });

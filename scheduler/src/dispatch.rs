@@ -7,7 +7,7 @@ use metrics::counter;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row, query, query_scalar};
-use tradewind_metadata::queue::{self, Message};
+use tradewind_metadata::queue::{self, Carrier, Message};
 use tradewind_metadata::task_instance::{Transition, transition_silently};
 use tradewind_metadata::{Database, Result, failpoint, serialized_dag};
 use tradewind_model::limits::{Candidate, Next, Room};
@@ -26,6 +26,7 @@ pub(crate) struct Dispatcher {
     pub(crate) database: Database,
     pub(crate) dags: serialized_dag::Cache,
     pub(crate) parallelism: i64,
+    pub(crate) carrier: Carrier,
 }
 
 /// What a page of candidates came to.
@@ -83,7 +84,7 @@ impl Dispatcher {
                 priority_weight: waiting.priority_weight,
             })
             .collect();
-        queue::send(&mut transaction, &messages).await?;
+        queue::send(&mut transaction, &messages, self.carrier).await?;
         failpoint::reach("dispatch: sent").await?;
         transaction.commit().await?;
         counter!("scheduler.tasks.executable").increment(messages.len() as u64);

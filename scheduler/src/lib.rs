@@ -15,6 +15,7 @@ mod dispatch;
 mod metric;
 mod options;
 mod partition_runs;
+mod publisher;
 mod reaper;
 mod run_creation;
 mod run_scheduling;
@@ -41,6 +42,7 @@ use custom_weight::Weights;
 use dispatch::Dispatcher;
 pub use options::{MetricIntervals, Options, Timeouts};
 use partition_runs::PartitionRuns;
+pub use publisher::Publisher;
 use reaper::Reaper;
 use run_scheduling::{Looked, RunScheduler};
 
@@ -84,6 +86,7 @@ pub struct Scheduler {
     news: News,
     plans: Plans,
     evaluator: Option<Evaluator>,
+    publisher: Option<Publisher>,
     next_due: Option<DateTime<Utc>>,
     next_deadline: Option<DateTime<Utc>>,
     /// Dags that want a run by their assets, and whom somebody else held at the last look.
@@ -110,14 +113,19 @@ impl Scheduler {
             max_retry_delay: options.max_retry_delay,
             poll_interval: TimeDelta::from_std(options.poll_interval).unwrap_or(UNDECIDED_FOR),
         });
-        let dispatcher =
-            Dispatcher { database: database.clone(), dags: dags.clone(), parallelism: options.parallelism };
+        let dispatcher = Dispatcher {
+            database: database.clone(),
+            dags: dags.clone(),
+            parallelism: options.parallelism,
+            carrier: options.carrier,
+        };
         let reaper = Reaper::new(database.clone(), dags.clone(), job.id, options.clone());
         let partitions = PartitionRuns::new(database.clone(), dags.clone(), job.id);
         Ok(Self {
             plans: Plans::new(database.clone(), news.clone()),
             news,
             evaluator: None,
+            publisher: None,
             database,
             options,
             job,
@@ -143,6 +151,12 @@ impl Scheduler {
         Self { evaluator: Some(evaluator), ..self }
     }
 
+    /// The same, handing messages to a broker.
+    #[must_use]
+    pub fn with_publisher(self, publisher: Publisher) -> Self {
+        Self { publisher: Some(publisher), ..self }
+    }
+
     /// Schedules until the shutdown.
     ///
     /// # Errors
@@ -159,6 +173,7 @@ impl Scheduler {
         ));
         let table_upkeep =
             tokio::spawn(table_upkeep::keep(self.database.clone(), self.options.poll_interval, shutdown.clone()));
+        let publishing = self.publisher.take().map(|publisher| tokio::spawn(publisher.run(shutdown.clone())));
         let mut sweep = interval(self.options.poll_interval);
         let upkeep_interval = self.options.asset_upkeep_interval;
         let mut upkeep = interval_at(Instant::now() + upkeep_interval, upkeep_interval);
@@ -192,6 +207,9 @@ impl Scheduler {
         gathering.await.ok();
         heartbeat.await.ok();
         table_upkeep.await.ok();
+        if let Some(publishing) = publishing {
+            publishing.await.ok();
+        }
         let mut connection = self.database.pool().acquire().await?;
         self.job.end(&mut connection).await
     }

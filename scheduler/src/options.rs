@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tradewind_airflow::config::{Config, ConfigError};
+use tradewind_metadata::queue::Carrier;
 
 /// Options of a scheduler.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// How often gauges are counted in the database.
     pub metrics: MetricIntervals,
+    /// `[tradewind] queue`: whether a publisher hands messages to a broker.
+    pub carrier: Carrier,
 }
 
 /// How often gauges are counted in the database. The default is Airflow's.
@@ -124,6 +127,10 @@ impl Options {
                 pools: positive("scheduler", "pool_metrics_interval")?,
                 task_instances: positive("scheduler", "ti_metrics_interval")?,
                 dag_runs: positive("scheduler", "dagrun_metrics_interval")?,
+            },
+            carrier: match config.string("tradewind", "queue")?.as_str() {
+                "sqs" => Carrier::Broker,
+                _ => Carrier::Outbox,
             },
         })
     }

@@ -80,7 +80,7 @@ async fn a_claimed_attempt_starts_in_the_process_of_its_worker() {
     scenario::fill(&mut connection).await;
     let id = scenario::attempt("102");
     let message = Message { ti_id: id, queue: "default".to_owned(), priority_weight: 1 };
-    queue::send(&mut connection, &[message]).await.expect("a message");
+    queue::send(&mut connection, &[message], queue::Carrier::Outbox).await.expect("a message");
     assert_eq!(claim(&mut connection, "worker-1").await, 1);
 
     let mut start =

@@ -9,11 +9,13 @@
 mod attempt;
 mod ending;
 mod heartbeat;
+mod intake;
 mod metric;
 mod options;
 mod presence;
 mod resources;
 mod worker;
 
+pub use intake::Source;
 pub use options::Options;
 pub use worker::{Status, Worker, WorkerError};

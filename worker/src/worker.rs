@@ -3,10 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::Utc;
 use serde::Serialize;
-use sqlx::Connection;
-use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -15,13 +12,14 @@ use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::log_path::LogPaths;
 use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_bundle::provider::SnapshotProvider;
-use tradewind_metadata::queue::{Claim, Claimant, claim};
-use tradewind_metadata::{Database, MetadataError, notify, serialized_dag};
+use tradewind_metadata::queue::Claimant;
+use tradewind_metadata::{Database, MetadataError, serialized_dag};
 use tradewind_supervisor::pyhost::PyHost;
 use tradewind_supervisor::requests::{Answers, SetUpError};
 
 use crate::attempt::supervise;
 use crate::heartbeat::{Heartbeats, Rhythm};
+use crate::intake::{Intake, Source};
 use crate::options::Options;
 use crate::presence;
 use crate::resources::Resources;
@@ -63,6 +61,7 @@ pub struct Status {
 pub struct Worker {
     resources: Arc<Resources>,
     options: Options,
+    source: Source,
     rhythm: Rhythm,
     status: watch::Sender<Status>,
 }
@@ -89,7 +88,14 @@ impl Worker {
             task_success_overtime: config.seconds("core", "task_success_overtime")?,
         };
         let (status, _) = watch::channel(Status { slots: options.slots, running: 0, takes: true });
-        Ok(Self { resources: Arc::new(resources), rhythm: Rhythm::from_config(config)?, options, status })
+        let rhythm = Rhythm::from_config(config)?;
+        Ok(Self { resources: Arc::new(resources), rhythm, options, source: Source::default(), status })
+    }
+
+    /// The same, taking from another source than the outbox.
+    #[must_use]
+    pub fn with_source(self, source: Source) -> Self {
+        Self { source, ..self }
     }
 
     /// What it is doing, now and later.
@@ -102,7 +108,13 @@ impl Worker {
     /// # Errors
     /// The metadata database fails while the worker starts; later failures are tried again.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
-        let mut listener = notify::listen(self.resources.database.pool(), &[notify::QUEUE]).await?;
+        let mut intake = Intake::open(
+            &self.source,
+            self.resources.database.clone(),
+            self.options.queues.clone(),
+            self.resources.claimant.clone(),
+        )
+        .await?;
         let heartbeats_stop = CancellationToken::new();
         let heartbeats = tokio::spawn(self.resources.heartbeats.clone().run(
             self.resources.database.clone(),
@@ -122,8 +134,8 @@ impl Worker {
         let cleaning = tokio::spawn(async move { resources.snapshots.keep_clean(retention, stop).await });
         let end = CancellationToken::new();
         let mut attempts = JoinSet::new();
-        self.take_and_run(&mut attempts, &mut listener, &end, &shutdown).await;
-        self.drain(attempts, &end).await;
+        self.take_and_run(&mut attempts, &mut intake, &end, &shutdown).await;
+        tokio::join!(intake.close(), self.drain(attempts, &end));
         heartbeats_stop.cancel();
         // It ends at once, and has nothing to say.
         let _ = heartbeats.await;
@@ -136,54 +148,31 @@ impl Worker {
     async fn take_and_run(
         &self,
         attempts: &mut JoinSet<()>,
-        listener: &mut PgListener,
+        intake: &mut Intake,
         end: &CancellationToken,
         shutdown: &CancellationToken,
     ) {
         while !shutdown.is_cancelled() {
             while attempts.try_join_next().is_some() {}
             let free = self.options.slots.saturating_sub(attempts.len());
-            let taken = self.take(free).await;
+            let taken = intake.take(free).await;
             let may_be_more = taken.len() == free && free > 0;
             for claim in taken {
                 let (resources, end) = (Arc::clone(&self.resources), end.clone());
                 attempts.spawn(async move { supervise(&resources, claim, end).await });
             }
-            self.report(attempts.len(), true);
-            if may_be_more && attempts.len() < self.options.slots {
+            let running = attempts.len();
+            self.report(running, true);
+            if may_be_more && running < self.options.slots {
                 continue;
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 _ = attempts.join_next(), if !attempts.is_empty() => {}
-                heard = listener.recv(), if attempts.len() < self.options.slots => {
-                    if let Err(error) = heard {
-                        tracing::warn!(%error, "the connection that listens to the queue broke and is opened again");
-                        sleep(Duration::from_millis(200)).await;
-                    }
-                }
+                () = intake.news(self.options.slots.saturating_sub(running)) => {}
                 () = sleep(self.options.poll_interval) => {}
             }
         }
-    }
-
-    /// Claims as many task instances as there are free slots; none while the database is away.
-    async fn take(&self, free: usize) -> Vec<Claim> {
-        if free == 0 {
-            return Vec::new();
-        }
-        self.try_take(free).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "nothing can be taken from the queue now; it will be tried again");
-            Vec::new()
-        })
-    }
-
-    async fn try_take(&self, free: usize) -> Result<Vec<Claim>, MetadataError> {
-        let mut connection = self.resources.database.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
-        let claims = claim(&mut transaction, &self.options.queues, free, &self.resources.claimant, Utc::now()).await?;
-        transaction.commit().await?;
-        Ok(claims)
     }
 
     /// Lets running attempts end, asks those that go on for too long to end, and gives up on what then still runs.

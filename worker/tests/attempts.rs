@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tradewind_airflow::config::{Config, Environment};
 use tradewind_bundle::retention::Retention;
-use tradewind_metadata::queue::{Message, send};
+use tradewind_metadata::queue::{Carrier, Message, send};
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
 use tradewind_worker::{Options, Worker, WorkerError};
@@ -140,7 +140,7 @@ impl Fixture {
         .await
         .expect("inserted");
         let message = Message { ti_id: id, queue: "default".to_owned(), priority_weight: 1 };
-        send(&mut transaction, &[message]).await.expect("sent");
+        send(&mut transaction, &[message], Carrier::Outbox).await.expect("sent");
         transaction.commit().await.expect("committed");
         id
     }

@@ -282,6 +282,7 @@ impl Config {
             ("core", "default_task_weight_rule", &["downstream", "upstream", "absolute"]),
             ("dag_processor", "file_parsing_sort_mode", &["modified_time", "random_seeded_by_host", "alphabetical"]),
             ("core", "test_connection", &["Disabled", "Enabled", "Hidden"]),
+            ("tradewind", "queue", &["postgres", "sqs"]),
             ("logging", "logging_level", &["CRITICAL", "FATAL", "ERROR", "WARN", "WARNING", "INFO", "DEBUG", "NOTSET"]),
         ];
         for (section, key, choices) in CHOICES {

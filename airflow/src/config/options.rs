@@ -32,6 +32,19 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "scheduler_poll_interval", Some("5"), Kind::Float, false),
     // Seconds that a timetable or a weight rule of a plugin may take to answer.
     option("tradewind", "evaluation_timeout", Some("30"), Kind::Float, false),
+    // What carries queued task instances to workers: `postgres`, where they take them from the database, or `sqs`.
+    option("tradewind", "queue", Some("postgres"), Kind::Text, false),
+    // What the names of SQS queues begin with; the name of Airflow's queue follows. As in Amazon MWAA, so that a policy for its
+    // queues fits.
+    option("tradewind", "sqs_queue_prefix", Some("airflow-celery-"), Kind::Text, false),
+    // Addresses of SQS queues that are not named so: a JSON object of Airflow's queues.
+    option("tradewind", "sqs_queue_urls", Some(""), Kind::Text, false),
+    // Whether SQS queues that are missing are made, each with a dead-letter queue.
+    option("tradewind", "sqs_create_queues", Some("False"), Kind::Boolean, false),
+    // Seconds for which a message is hidden while a worker claims its task instance; prolonged where that takes longer.
+    option("tradewind", "sqs_visibility_timeout", Some("30"), Kind::Float, false),
+    // Seconds after which a message is published again when nobody has claimed its task instance; then twice as many, and so on.
+    option("tradewind", "sqs_republish_after", Some("300"), Kind::Float, false),
     // Connections to the metadata database per process.
     option("tradewind", "database_pool_size", Some("8"), Kind::Integer, false),
     // Loopback ports of the health and metrics endpoints; 0: any free one.

@@ -119,8 +119,8 @@ impl Variables {
         if untouched("core", "load_examples")? {
             self.set("AIRFLOW__CORE__LOAD_EXAMPLES", "False");
         }
-        // The one worker stands for `LocalExecutor`, which runs the tasks of every queue.
-        if untouched("tradewind", "worker_queues")? {
+        // The one worker stands for `LocalExecutor`, which runs the tasks of every queue. A broker's queues have to be named.
+        if untouched("tradewind", "worker_queues")? && given.string("tradewind", "queue")? == "postgres" {
             self.set("AIRFLOW__TRADEWIND__WORKER_QUEUES", "*");
         }
         // Whoever stops standalone waits for it, so running tasks are asked to end at once.

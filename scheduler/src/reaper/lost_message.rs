@@ -32,7 +32,7 @@ impl Reaper {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        queue::send(&mut transaction, &messages).await?;
+        queue::send(&mut transaction, &messages, self.options.carrier).await?;
         failpoint::reach("resend_lost_messages: written").await?;
         transaction.commit().await?;
         if !messages.is_empty() {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tradewind_metadata::attempt::{self, Retry, Success};
 use tradewind_metadata::dag_run::{self, NewDagRun};
-use tradewind_metadata::queue::{Claim, Claimant, claim};
+use tradewind_metadata::queue::{Carrier, Claim, Claimant, claim};
 use tradewind_metadata::serialized_dag;
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
@@ -43,6 +43,7 @@ pub(crate) fn options() -> Options {
         reap_interval: Duration::from_millis(200),
         asset_upkeep_interval: Duration::from_millis(200),
         runs_per_sweep: 200,
+        carrier: Carrier::Outbox,
         timeouts: Timeouts::default(),
         metrics: MetricIntervals::default(),
     }

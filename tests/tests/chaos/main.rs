@@ -19,6 +19,7 @@ use tradewind_tests::patience::eventually;
 use tradewind_tests::process;
 use tradewind_tests::program::workspace;
 use tradewind_tests::rest::Rest;
+use tradewind_tests::sqs::{Done, FaultProxy, Faults, Sqs};
 
 use evidence::Evidence;
 use limits::Limits;
@@ -37,50 +38,29 @@ const PATIENCE_PER_TASK: Duration = Duration::from_secs(1);
 /// For what does not depend on the number of tasks: starts, silent attempts, the last restart.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// What the broker does: often enough that every kind of fault meets every other.
+const FAULTS: Faults = Faults {
+    repeated: 0.3,
+    delayed: 0.2,
+    longest_delay: 3,
+    kept: 0.15,
+    unanswered: 0.03,
+    throttled: 0.03,
+    denied: Vec::new(),
+};
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_doubled_or_left_behind() {
     let workload = Workload::of(number("CHAOS_TASKS").unwrap_or(TASKS));
     let seed = number("CHAOS_SEED").unwrap_or_else(rand::random);
     show(&format!("CHAOS_TASKS={} CHAOS_SEED={seed}", workload.tasks()));
     let deployment = deployment().await;
-    let pool = deployment.database().pool();
     let mut storm = Storm::new(seed, &deployment);
     storm.start_all();
     trigger(&deployment, &workload).await;
-
-    let began = Instant::now();
-    let limits = Limits::watch(pool.clone(), Limits::of_one_installation(PARALLELISM));
-    let deadline = began + PATIENCE + PATIENCE_PER_TASK * workload.tasks();
-    let unfinished = async || {
-        assert!(Instant::now() < deadline, "not in time: {}", workload.left(pool).await);
-        workload.unfinished_runs(pool).await
-    };
-    while unfinished().await.impatient > 0 {
-        storm.rage(pool).await;
-    }
-    // Those that go on for long would be killed again and again, now that there is little else to kill.
-    storm.calm();
-    while unfinished().await.all > 0 {
-        sleep(Duration::from_millis(200)).await;
-    }
-    let took = began.elapsed();
-
-    workload.assert_complete(pool).await;
-    let evidence = Evidence::read(&folder(&deployment));
-    evidence.assert_no_attempt_ran_twice();
-    evidence.assert_every_success_happened(pool).await;
-    evidence.assert_limits(&limits::SLOTS);
-    let usage = limits.assert_kept_and_reached().await;
+    let figures = outlast(&mut storm, &deployment, &workload).await;
     assert_nothing_is_left(&deployment, &mut storm).await;
-    show(&format!(
-        "{} task instances in {:.1} s: {:.1} a second; {} attempts ({} more than needed)\n{}\n{usage}",
-        workload.tasks(),
-        took.as_secs_f64(),
-        f64::from(workload.tasks()) / took.as_secs_f64(),
-        evidence.attempts(),
-        evidence.attempts().saturating_sub(evidence.task_instances()),
-        storm.kills(),
-    ));
+    show(&figures);
 }
 
 /// An official scheduler on the same database, whose executor hands to the same workers: both make steps of the same runs
@@ -121,6 +101,74 @@ async fn an_official_scheduler_shares_the_work() {
     assert!(by_official > 0 && by_ours > 0, "both have queued: {by_official}, {by_ours}");
     official.kill();
     assert_nothing_is_left(&deployment, &mut storm).await;
+}
+
+/// The same on Amazon SQS, which repeats, delays and reorders messages, keeps some that were deleted, loses answers and refuses
+/// requests, while workers, tasks and schedulers are killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_repeats_and_reorders_does_no_harm() {
+    let workload = Workload::of(number("CHAOS_TASKS").unwrap_or(TASKS));
+    let seed = number("CHAOS_SEED").unwrap_or_else(rand::random);
+    show(&format!("CHAOS_TASKS={} CHAOS_SEED={seed}", workload.tasks()));
+    let sqs = Sqs::start();
+    let proxy = FaultProxy::start(sqs.url(), seed, FAULTS).await;
+    let deployment = deployment()
+        .await
+        .with_sqs(proxy.url())
+        .with("AIRFLOW__TRADEWIND__SQS_CREATE_QUEUES", "True")
+        .with("AIRFLOW__TRADEWIND__SQS_VISIBILITY_TIMEOUT", "2")
+        .with("AIRFLOW__TRADEWIND__SQS_REPUBLISH_AFTER", "5");
+    let mut storm = Storm::new(seed, &deployment);
+    storm.start_all();
+    trigger(&deployment, &workload).await;
+    let figures = outlast(&mut storm, &deployment, &workload).await;
+    // Copies of what is done with are deleted, whenever they come.
+    proxy.change(Faults::default());
+    eventually("the last message", async || (sqs.messages("default").await == Some(0)).then_some(())).await;
+    assert_nothing_is_left(&deployment, &mut storm).await;
+    let done = proxy.done();
+    for fault in [Done::Repeated, Done::Delayed, Done::Shuffled, Done::Kept, Done::Unanswered, Done::Throttled] {
+        assert!(done.contains_key(&fault), "{fault:?} was not tried: {done:?}");
+    }
+    assert!(!done.contains_key(&Done::Denied), "{done:?}");
+    show(&format!("{figures}\nmessages: {done:?}"));
+}
+
+/// Kills one after the other until the work is done, asserts that it was done as it should be, and tells the figures.
+async fn outlast(storm: &mut Storm, deployment: &Deployment, workload: &Workload) -> String {
+    let pool = deployment.database().pool();
+    let began = Instant::now();
+    let limits = Limits::watch(pool.clone(), Limits::of_one_installation(PARALLELISM));
+    let deadline = began + PATIENCE + PATIENCE_PER_TASK * workload.tasks();
+    let unfinished = async || {
+        assert!(Instant::now() < deadline, "not in time: {}", workload.left(pool).await);
+        workload.unfinished_runs(pool).await
+    };
+    while unfinished().await.impatient > 0 {
+        storm.rage(pool).await;
+    }
+    // Those that go on for long would be killed again and again, now that there is little else to kill.
+    storm.calm();
+    while unfinished().await.all > 0 {
+        sleep(Duration::from_millis(200)).await;
+    }
+    let took = began.elapsed();
+
+    workload.assert_complete(pool).await;
+    let evidence = Evidence::read(&folder(deployment));
+    evidence.assert_no_attempt_ran_twice();
+    evidence.assert_every_success_happened(pool).await;
+    evidence.assert_limits(&limits::SLOTS);
+    let usage = limits.assert_kept_and_reached().await;
+    format!(
+        "{} task instances in {:.1} s: {:.1} a second; {} attempts ({} more than needed)\n{}\n{usage}",
+        workload.tasks(),
+        took.as_secs_f64(),
+        f64::from(workload.tasks()) / took.as_secs_f64(),
+        evidence.attempts(),
+        evidence.attempts().saturating_sub(evidence.task_instances()),
+        storm.kills(),
+    )
 }
 
 async fn deployment() -> Deployment {
