@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod encoded_value;
+pub mod environment_class;
 pub mod evaluation;
 pub mod executor_config;
 pub mod fernet;

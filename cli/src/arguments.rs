@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tradewind_webserver::Network;
+use uuid::Uuid;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -73,6 +74,9 @@ pub(crate) enum Component {
         /// Queues to take from, `*` for all of them [default: the option worker_queues of [tradewind]].
         #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
         queues: Vec<String>,
+        /// What it calls itself, as its fleet has chosen.
+        #[arg(long, env = "TRADEWIND_WORKER_ID", hide = true)]
+        id: Option<Uuid>,
     },
     /// Serve the REST API and the user interface.
     #[command(visible_alias = "api-server")]

@@ -15,12 +15,14 @@ use tradewind_scheduler::{self as scheduler, Scheduler};
 use tradewind_supervisor::evaluator::{self, Evaluator};
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
 use tradewind_webserver::{Network, WebServer};
-use tradewind_worker::{self as worker, Worker};
+use tradewind_worker::{self as worker, SlotBounds, Worker};
+use uuid::Uuid;
 
 use crate::arguments::Component;
 use crate::broker;
 use crate::console::say;
 use crate::failure::{Failure, Kind, cannot_listen};
+use crate::fleet;
 use crate::monitor::{Monitor, Sign};
 use crate::shutdown;
 use crate::venv::Venv;
@@ -34,7 +36,7 @@ pub(crate) async fn run(component: Component, config: Config, with_parent: bool)
     match component {
         Component::Scheduler => run_scheduler(&config, shutdown).await,
         Component::DagProcessor { num_runs } => run_dag_processor(&config, num_runs, shutdown).await,
-        Component::Worker { slots, queues } => run_worker(&config, slots, queues, shutdown).await,
+        Component::Worker { slots, queues, id } => run_worker(&config, slots, queues, id, shutdown).await,
         Component::Webserver { host, port, proxy_headers, forwarded_allow_ips } => {
             let proxies = if proxy_headers { forwarded_allow_ips } else { Vec::new() };
             run_webserver(&config, host, port, proxies, shutdown).await
@@ -49,6 +51,7 @@ async fn run_scheduler(config: &Config, shutdown: CancellationToken) -> Result<(
     let sign = Sign::Heartbeat { job: JobType::Scheduler, threshold, bundles: BundleHealth::default() };
     let monitor = Monitor::start("scheduler", sign, config, database.pool()).await?;
     let publisher = broker::publisher(config, &database).await?;
+    let fleet = fleet::configured(config, &database, &hostname()).await?;
     let mut scheduler = Scheduler::new(database, options).await?;
     if let Some(publisher) = publisher {
         scheduler = scheduler.with_publisher(publisher);
@@ -61,7 +64,12 @@ async fn run_scheduler(config: &Config, shutdown: CancellationToken) -> Result<(
         // Only plugins need one, and a Dag processor may have it.
         Err(error) => tracing::info!(%error, "the scheduler has no Python"),
     }
-    watched("scheduler", "", monitor, async { Ok(scheduler.run(shutdown).await?) }).await
+    let fleet = fleet.map(|fleet| tokio::spawn(fleet.run(shutdown.clone())));
+    let outcome = watched("scheduler", "", monitor, async { Ok(scheduler.run(shutdown).await?) }).await;
+    if let Some(fleet) = fleet {
+        fleet.await.ok();
+    }
+    outcome
 }
 
 async fn run_dag_processor(config: &Config, num_runs: i64, shutdown: CancellationToken) -> Result<()> {
@@ -91,12 +99,13 @@ async fn run_worker(
     config: &Config,
     slots: Option<u32>,
     queues: Vec<String>,
+    id: Option<Uuid>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let database = connect("worker", config).await?;
     let mut options = worker::Options::from_config(config)?;
     if let Some(slots) = slots {
-        options.slots = usize::try_from(slots)?;
+        options.slots = SlotBounds::fixed(usize::try_from(slots)?);
     }
     if !queues.is_empty() {
         options.queues = queues;
@@ -106,7 +115,10 @@ async fn run_worker(
     let reserve = Idle { tasks: idle, dag_files: 0 };
     let host = PyHost::start(pyhost_options(config)?.with_idle(reserve)).await?;
     let source = broker::source(config, &options.queues).await?;
-    let worker = Worker::new(database.clone(), host.clone(), config, options)?.with_source(source);
+    let mut worker = Worker::new(database.clone(), host.clone(), config, options)?.with_source(source);
+    if let Some(id) = id {
+        worker = worker.with_id(id);
+    }
     let monitor = Monitor::start("worker", Sign::Worker(worker.status()), config, database.pool()).await?;
     let outcome = watched("worker", "", monitor, async { Ok(worker.run(shutdown).await?) }).await;
     host.stop().await;

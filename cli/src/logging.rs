@@ -45,10 +45,11 @@ fn filter(config: &Config) -> Result<EnvFilter> {
     }))
 }
 
-const OUR_CRATES: [&str; 8] = [
+const OUR_CRATES: [&str; 9] = [
     "tradewind_aws",
     "tradewind_broker",
     "tradewind_dag_processor",
+    "tradewind_fleet",
     "tradewind_metadata",
     "tradewind_scheduler",
     "tradewind_supervisor",

@@ -9,6 +9,7 @@ mod console;
 mod db;
 mod explain;
 mod failure;
+mod fleet;
 mod logging;
 mod monitor;
 mod shutdown;

@@ -28,6 +28,7 @@ pub mod deadline;
 pub mod evaluation;
 pub mod explanation;
 pub mod failpoint;
+pub mod fleet;
 pub mod hitl;
 pub mod job;
 pub mod migrate;

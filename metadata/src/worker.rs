@@ -1,12 +1,13 @@
 //! Workers, as they tell of themselves in `tradewind.worker`: which queues they take from, and how many slots are taken.
 //!
-//! Nothing is decided by it. It is how a person learns that a queue has no worker.
+//! It is how a person learns that a queue has no worker, and how a fleet learns what its workers do ([`crate::fleet`]).
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgPool, query};
+use sqlx::{PgPool, query, query_scalar};
 use uuid::Uuid;
 
 use crate::Result;
+use crate::fleet::Asked;
 
 /// How often a worker says that it lives.
 pub const HEARTBEAT_INTERVAL: TimeDelta = TimeDelta::seconds(5);
@@ -34,9 +35,9 @@ pub struct Presence {
     pub takes: bool,
 }
 
-/// Says that a worker lives, and what it does; forgets workers that have long been silent.
-pub async fn heartbeat(pool: &PgPool, presence: &Presence, now: DateTime<Utc>) -> Result<()> {
-    query(include_str!("../queries/worker/heartbeat.sql"))
+/// Says that a worker lives, and what it does; forgets workers that have long been silent. Returns what its fleet asks of it.
+pub async fn heartbeat(pool: &PgPool, presence: &Presence, now: DateTime<Utc>) -> Result<Asked> {
+    let asked: Option<String> = query_scalar(include_str!("../queries/worker/heartbeat.sql"))
         .bind(presence.id)
         .bind(&presence.hostname)
         .bind(&presence.queues)
@@ -45,9 +46,10 @@ pub async fn heartbeat(pool: &PgPool, presence: &Presence, now: DateTime<Utc>) -
         .bind(presence.takes)
         .bind(now)
         .bind(now - FORGOTTEN_AFTER)
-        .execute(pool)
+        .fetch_one(pool)
         .await?;
-    Ok(())
+    // One that no fleet has started is asked for nothing else.
+    Ok(asked.map_or(Asked::Work, |asked| Asked::parse(&asked)))
 }
 
 /// Takes leave: the worker ends.

@@ -14,8 +14,10 @@ mod metric;
 mod options;
 mod presence;
 mod resources;
+mod slots;
 mod worker;
 
 pub use intake::Source;
 pub use options::Options;
+pub use slots::SlotBounds;
 pub use worker::{Status, Worker, WorkerError};

@@ -5,11 +5,13 @@ use std::time::Duration;
 use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_bundle::retention::Retention;
 
+use crate::slots::SlotBounds;
+
 /// How a worker works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// How many attempts run at once.
-    pub slots: usize,
+    pub slots: SlotBounds,
     /// The queues it takes from; `*` for all of them.
     pub queues: Vec<String>,
     /// How long running attempts may go on after the shutdown was asked for, before they are asked to end; those that
@@ -27,9 +29,7 @@ impl Options {
     /// # Errors
     /// An option has a value that cannot be used.
     pub fn from_config(config: &Config) -> Result<Self, ConfigError> {
-        let slots = config.int("tradewind", "worker_slots")?;
-        let slots = usize::try_from(slots).ok().filter(|slots| *slots > 0);
-        let slots = slots.ok_or_else(|| config.invalid("tradewind", "worker_slots", "a whole number of at least 1"))?;
+        let slots = SlotBounds::from_config(config)?;
         let queues = config.list_of("tradewind", "worker_queues")?;
         if queues.is_empty() {
             return Err(config.invalid("tradewind", "worker_queues", "at least one name of a queue"));

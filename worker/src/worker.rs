@@ -1,7 +1,7 @@
 //! Takes task instances from the queue while slots are free.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -12,10 +12,12 @@ use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::log_path::LogPaths;
 use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_bundle::provider::SnapshotProvider;
+use tradewind_metadata::fleet::Asked;
 use tradewind_metadata::queue::Claimant;
 use tradewind_metadata::{Database, MetadataError, serialized_dag};
 use tradewind_supervisor::pyhost::PyHost;
 use tradewind_supervisor::requests::{Answers, SetUpError};
+use uuid::Uuid;
 
 use crate::attempt::supervise;
 use crate::heartbeat::{Heartbeats, Rhythm};
@@ -23,6 +25,7 @@ use crate::intake::{Intake, Source};
 use crate::options::Options;
 use crate::presence;
 use crate::resources::Resources;
+use crate::slots::Slots;
 
 /// How long attempts may take once they were asked to end: SIGTERM, 5 s, SIGKILL, and the writing of their states.
 const END_TIMEOUT: Duration = Duration::from_secs(8);
@@ -63,6 +66,7 @@ pub struct Worker {
     options: Options,
     source: Source,
     rhythm: Rhythm,
+    id: Uuid,
     status: watch::Sender<Status>,
 }
 
@@ -87,9 +91,22 @@ impl Worker {
             socket_cleanup_timeout: config.seconds("workers", "socket_cleanup_timeout")?,
             task_success_overtime: config.seconds("core", "task_success_overtime")?,
         };
-        let (status, _) = watch::channel(Status { slots: options.slots, running: 0, takes: true });
+        let (status, _) = watch::channel(Status { slots: options.slots.max, running: 0, takes: true });
         let rhythm = Rhythm::from_config(config)?;
-        Ok(Self { resources: Arc::new(resources), rhythm, options, source: Source::default(), status })
+        Ok(Self {
+            resources: Arc::new(resources),
+            rhythm,
+            options,
+            source: Source::default(),
+            id: Uuid::now_v7(),
+            status,
+        })
+    }
+
+    /// The same, calling itself by an id that its fleet has chosen.
+    #[must_use]
+    pub fn with_id(self, id: Uuid) -> Self {
+        Self { id, ..self }
     }
 
     /// The same, taking from another source than the outbox.
@@ -122,11 +139,14 @@ impl Worker {
             self.rhythm,
             heartbeats_stop.clone(),
         ));
+        let (ask, asked) = watch::channel(Asked::Work);
         let presence = tokio::spawn(presence::keep(
             self.resources.database.clone(),
+            self.id,
             self.resources.claimant.hostname.clone(),
             self.options.queues.clone(),
             self.status(),
+            ask,
             heartbeats_stop.clone(),
         ));
         let resources = Arc::clone(&self.resources);
@@ -134,7 +154,7 @@ impl Worker {
         let cleaning = tokio::spawn(async move { resources.snapshots.keep_clean(retention, stop).await });
         let end = CancellationToken::new();
         let mut attempts = JoinSet::new();
-        self.take_and_run(&mut attempts, &mut intake, &end, &shutdown).await;
+        self.take_and_run(&mut attempts, &mut intake, asked, &end, &shutdown).await;
         tokio::join!(intake.close(), self.drain(attempts, &end));
         heartbeats_stop.cancel();
         // It ends at once, and has nothing to say.
@@ -149,27 +169,34 @@ impl Worker {
         &self,
         attempts: &mut JoinSet<()>,
         intake: &mut Intake,
+        mut asked: watch::Receiver<Asked>,
         end: &CancellationToken,
         shutdown: &CancellationToken,
     ) {
+        let mut slots = Slots::new(self.options.slots, Instant::now());
         while !shutdown.is_cancelled() {
             while attempts.try_join_next().is_some() {}
-            let free = self.options.slots.saturating_sub(attempts.len());
+            let takes = *asked.borrow_and_update() == Asked::Work;
+            let open = slots.adapt(attempts.len(), Instant::now());
+            let free = if takes { open.saturating_sub(attempts.len()) } else { 0 };
             let taken = intake.take(free).await;
             let may_be_more = taken.len() == free && free > 0;
             for claim in taken {
                 let (resources, end) = (Arc::clone(&self.resources), end.clone());
                 attempts.spawn(async move { supervise(&resources, claim, end).await });
             }
-            let running = attempts.len();
-            self.report(running, true);
-            if may_be_more && running < self.options.slots {
+            let open = slots.adapt(attempts.len(), Instant::now());
+            let free = if takes { open.saturating_sub(attempts.len()) } else { 0 };
+            self.report(open, attempts.len(), takes);
+            if may_be_more && free > 0 {
                 continue;
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 _ = attempts.join_next(), if !attempts.is_empty() => {}
-                () = intake.news(self.options.slots.saturating_sub(running)) => {}
+                () = intake.news(free) => {}
+                // Who would ask something else is gone with the presence, which outlives this.
+                _ = asked.changed() => {}
                 () = sleep(self.options.poll_interval) => {}
             }
         }
@@ -192,15 +219,16 @@ impl Worker {
     }
 
     async fn join_all(&self, attempts: &mut JoinSet<()>) {
-        self.report(attempts.len(), false);
+        let slots = self.options.slots.max;
+        self.report(slots, attempts.len(), false);
         while attempts.join_next().await.is_some() {
-            self.report(attempts.len(), false);
+            self.report(slots, attempts.len(), false);
         }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a number of slots")]
-    fn report(&self, running: usize, takes: bool) {
-        let status = Status { slots: self.options.slots, running, takes };
+    fn report(&self, slots: usize, running: usize, takes: bool) {
+        let status = Status { slots, running, takes };
         let changed = self.status.send_if_modified(|known| {
             let changes = *known != status;
             *known = status;

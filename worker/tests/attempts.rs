@@ -17,7 +17,7 @@ use tradewind_bundle::retention::Retention;
 use tradewind_metadata::queue::{Carrier, Message, send};
 use tradewind_metadata::testing::TestDatabase;
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
-use tradewind_worker::{Options, Worker, WorkerError};
+use tradewind_worker::{Options, SlotBounds, Worker, WorkerError};
 use uuid::Uuid;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -107,7 +107,7 @@ impl Fixture {
             .with_variable("AIRFLOW__CORE__LOAD_EXAMPLES", "False");
         let host = PyHost::start(host_options).await.expect("a pyhost");
         let options = Options {
-            slots: 3,
+            slots: SlotBounds::fixed(3),
             queues: vec!["default".to_owned()],
             drain_timeout: Duration::ZERO,
             poll_interval: Duration::from_secs(1),

@@ -180,7 +180,7 @@ impl Config {
         let file = environment.airflow_config(&home);
         let ini = sources::read_file(&file)?;
         let mut values = HashMap::new();
-        for option in options::TRADEWIND.iter().chain(options::AIRFLOW) {
+        for option in options::TRADEWIND.iter().chain(options::CELERY).chain(options::AIRFLOW) {
             let value = sources::resolve(option, environment, &ini, &home)?;
             check_kind(&value)?;
             values.insert((option.section, option.key), value);
@@ -202,7 +202,8 @@ impl Config {
 
     /// Every option and its value, in the order of the tables.
     pub fn list(&self) -> impl Iterator<Item = &Value> {
-        options::AIRFLOW.iter().chain(options::TRADEWIND).map(|option| &self.values[&(option.section, option.key)])
+        let options = options::AIRFLOW.iter().chain(options::CELERY).chain(options::TRADEWIND);
+        options.map(|option| &self.values[&(option.section, option.key)])
     }
 
     /// The resolved value with its origin.
@@ -283,6 +284,7 @@ impl Config {
             ("dag_processor", "file_parsing_sort_mode", &["modified_time", "random_seeded_by_host", "alphabetical"]),
             ("core", "test_connection", &["Disabled", "Enabled", "Hidden"]),
             ("tradewind", "queue", &["postgres", "sqs"]),
+            ("tradewind", "fleet_driver", &["process", "ecs"]),
             ("logging", "logging_level", &["CRITICAL", "FATAL", "ERROR", "WARN", "WARNING", "INFO", "DEBUG", "NOTSET"]),
         ];
         for (section, key, choices) in CHOICES {

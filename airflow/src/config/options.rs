@@ -45,6 +45,30 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "sqs_visibility_timeout", Some("30"), Kind::Float, false),
     // Seconds after which a message is published again when nobody has claimed its task instance; then twice as many, and so on.
     option("tradewind", "sqs_republish_after", Some("300"), Kind::Float, false),
+    // A class of Amazon MWAA (`mw1.micro` to `mw1.2xlarge`), by which workers are sized where nothing else says how.
+    option("tradewind", "environment_class", Some(""), Kind::Text, false),
+    // Most workers that schedulers start for each queue; empty: they start none.
+    option("tradewind", "max_workers", Some(""), Kind::Integer, false),
+    // Fewest workers of each queue, also where there is nothing to do.
+    option("tradewind", "min_workers", Some("1"), Kind::Integer, false),
+    // Queues for which workers are started, comma-separated.
+    option("tradewind", "fleet_queues", Some("default"), Kind::Text, false),
+    // Where they are started: `process`, on the machine of the scheduler, or `ecs`.
+    option("tradewind", "fleet_driver", Some("process"), Kind::Text, false),
+    // Seconds between two looks at what the fleet has to do.
+    option("tradewind", "fleet_interval", Some("5"), Kind::Float, false),
+    // Seconds for which fewer workers must have been enough before one is told to take nothing more.
+    option("tradewind", "fleet_scale_in_delay", Some("60"), Kind::Float, false),
+    // Seconds for which that one is watched before it is ended.
+    option("tradewind", "fleet_drain_wait", Some("20"), Kind::Float, false),
+    // Seconds that a worker may take to come up before it is given up.
+    option("tradewind", "fleet_launch_timeout", Some("600"), Kind::Float, false),
+    // For `fleet_driver = ecs`: the cluster, the task definition, the container in it that is a worker, and where it runs.
+    option("tradewind", "ecs_cluster", Some("default"), Kind::Text, false),
+    option("tradewind", "ecs_task_definition", Some("tradewind-worker"), Kind::Text, false),
+    option("tradewind", "ecs_container", Some("worker"), Kind::Text, false),
+    option("tradewind", "ecs_subnets", Some(""), Kind::Text, false),
+    option("tradewind", "ecs_security_groups", Some(""), Kind::Text, false),
     // Connections to the metadata database per process.
     option("tradewind", "database_pool_size", Some("8"), Kind::Integer, false),
     // Loopback ports of the health and metrics endpoints; 0: any free one.
@@ -52,6 +76,12 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "dag_processor_monitor_port", Some("0"), Kind::Integer, false),
     option("tradewind", "worker_monitor_port", Some("0"), Kind::Integer, false),
     option("tradewind", "webserver_monitor_port", Some("0"), Kind::Integer, false),
+];
+
+/// Options of Airflow's Celery provider that mean the same here.
+pub(super) const CELERY: &[ConfigOption] = &[
+    option("celery", "worker_concurrency", Some("16"), Kind::Integer, false),
+    option("celery", "worker_autoscale", None, Kind::Text, false),
 ];
 
 /// Airflow's options.

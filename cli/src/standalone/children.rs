@@ -117,12 +117,16 @@ impl Children {
     }
 }
 
-/// The components and their arguments, in the order in which they are started.
-fn components(plan: &Plan) -> [(&'static str, Vec<String>); 4] {
+/// The components and their arguments, in the order in which they are started. The scheduler starts the workers of a fleet.
+fn components(plan: &Plan) -> Vec<(&'static str, Vec<String>)> {
     let address = plan.address();
     let webserver =
         vec!["--host".to_owned(), address.ip().to_string(), "--port".to_owned(), address.port().to_string()];
-    [("worker", vec![]), ("dag-processor", vec![]), ("scheduler", vec![]), ("webserver", webserver)]
+    let mut components = vec![("dag-processor", vec![]), ("scheduler", vec![]), ("webserver", webserver)];
+    if !plan.has_fleet() {
+        components.insert(0, ("worker", vec![]));
+    }
+    components
 }
 
 /// The command that starts a component: this program, in a process group of its own, so that Ctrl-C reaches standalone

@@ -72,6 +72,11 @@ impl Plan {
         self.address
     }
 
+    /// Whether the scheduler starts workers.
+    pub(crate) fn has_fleet(&self) -> bool {
+        self.config.optional("tradewind", "max_workers").ok().flatten().is_some()
+    }
+
     /// What a browser on this machine opens.
     pub(crate) fn url(&self) -> String {
         let has_certificate = self.config.optional("api", "ssl_cert").ok().flatten().is_some();

@@ -1,0 +1,42 @@
+//! The worker fleet that the configuration names.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tradewind_airflow::config::Config;
+use tradewind_airflow::environment_class::EnvironmentClass;
+use tradewind_aws::Account;
+use tradewind_aws::ecs::{Ecs, Placement};
+use tradewind_fleet::{Driver, DriverKind, EcsDriver, Fleet, Options, ProcessDriver};
+use tradewind_metadata::Database;
+use tradewind_worker::SlotBounds;
+
+/// Who starts and ends workers; `None` where nobody does.
+pub(crate) async fn configured(config: &Config, database: &Database, hostname: &str) -> Result<Option<Fleet>> {
+    let slots = SlotBounds::from_config(config)?;
+    let Some(options) = Options::from_config(config, slots.max)? else { return Ok(None) };
+    let driver: Arc<dyn Driver> = match options.driver {
+        DriverKind::Process => {
+            let program = std::env::current_exe().context("cannot find this program")?;
+            Arc::new(ProcessDriver::new(program, hostname.to_owned()))
+        }
+        DriverKind::Ecs => Arc::new(EcsDriver::new(Ecs::new(&Account::from_environment().await, placement(config)?))),
+    };
+    Ok(Some(Fleet::new(database.clone(), driver, options)))
+}
+
+/// Where ECS runs workers.
+fn placement(config: &Config) -> Result<Placement> {
+    let listed = |key: &str, expected: &str| {
+        let list = config.list_of("tradewind", key)?;
+        if list.is_empty() { Err(config.invalid("tradewind", key, expected)) } else { Ok(list) }
+    };
+    Ok(Placement {
+        cluster: config.string("tradewind", "ecs_cluster")?,
+        task_definition: config.string("tradewind", "ecs_task_definition")?,
+        container: config.string("tradewind", "ecs_container")?,
+        subnets: listed("ecs_subnets", "ids of private subnets, comma-separated")?,
+        security_groups: listed("ecs_security_groups", "ids of security groups, comma-separated")?,
+        size: EnvironmentClass::from_config(config)?.map(|class| (class.cpu_units, class.memory)),
+    })
+}

@@ -1,0 +1,18 @@
+//! The worker fleet: as many workers as the queued and running tasks of each queue need, between two bounds.
+//!
+//! What is done is decided by a pure function ([`decision`]) from what the database says of tasks and workers; how a worker is
+//! started and ended is a driver's business ([`Driver`]). Of several schedulers one decides, by an advisory lock.
+#![forbid(unsafe_code)]
+
+pub mod decision;
+mod driver;
+mod ecs;
+mod options;
+mod process;
+mod watch;
+
+pub use driver::{Driver, DriverError};
+pub use ecs::EcsDriver;
+pub use options::{DriverKind, Options};
+pub use process::ProcessDriver;
+pub use watch::Fleet;
