@@ -13,6 +13,8 @@ use serde_json::Value;
 use tradewind_model::timetable::{AutomatedRun, DagRunInfo, DataInterval, TimeRestriction};
 use uuid::Uuid;
 
+use crate::config::ProvidedSection;
+
 /// A question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -27,7 +29,7 @@ pub enum Question {
     RunsBetween(RunsBetween),
     /// Priority weights of task instances.
     PriorityWeights(PriorityWeights),
-    /// Which plugins and connection types there are.
+    /// Which plugins, connection types and options of providers there are.
     Environment(Environment),
     /// Whether a connection works.
     ConnectionTest(ConnectionTest),
@@ -324,6 +326,8 @@ pub struct EnvironmentAnswer {
     pub plugin_import_errors: Value,
     /// `ConnectionHookMetaData` of every connection type.
     pub connection_types: Value,
+    /// What packages of providers add to the configuration.
+    pub configuration: Vec<ProvidedSection>,
 }
 
 /// See [`Question::ConnectionTest`].

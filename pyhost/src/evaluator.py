@@ -267,7 +267,7 @@ def _weight(dag, asked):
 
 
 def _environment(question):
-    """What the API server finds out for itself (`routes/public/plugins.py`, `routes/ui/connections.py`)."""
+    """What the API server finds out for itself (`public/plugins.py`, `public/config.py`, `ui/connections.py` of its routes)."""
     from airflow import plugins_manager
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 
@@ -276,6 +276,7 @@ def _environment(question):
         "plugins": _plugins(),
         "plugin_import_errors": [{"source": source, "error": error} for source, error in errors.items()],
         "connection_types": [form.model_dump(mode="json", by_alias=True) for form in HookMetaService.hook_meta_data()],
+        "configuration": _provided_configuration(),
     }
 
 
@@ -292,6 +293,34 @@ def _plugins():
             # As in Airflow: one that makes no sense is not shown.
             print(f"plugin {plugin.get('name')} is not shown: {error}")
     return plugins
+
+
+def _provided_configuration():
+    """Options that packages of providers describe, or that Airflow knows of some of them, in the order in which
+    `AirflowConfigParser.as_dict` meets them."""
+    from airflow.configuration import conf
+
+    sections = {}
+    for source in (
+        conf._provider_cfg_config_fallback_default_values,
+        conf._provider_metadata_config_fallback_default_values,
+    ):
+        for section in source.sections():
+            sections.setdefault(section, {}).update(source.items(section))
+    # Those that have no default show only when they are set.
+    for section, described in conf._provider_metadata_configuration_description.items():
+        for key in described["options"]:
+            sections.setdefault(section, {}).setdefault(key, None)
+    secret = conf.is_sensitive_option
+    return [
+        {
+            "name": section,
+            "options": [
+                {"key": key, "default": value, "sensitive": secret(section, key)} for key, value in options.items()
+            ],
+        }
+        for section, options in sections.items()
+    ]
 
 
 # -- connections ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from server import FOLDER, SETTINGS, TradewindServer
 
+from comparable import comparable
 from comparison import differences
 from contract import Contract
 from coverage import PAGE, Agreement, page
@@ -35,7 +36,7 @@ def compare(expected: dict, found: dict) -> list[str]:
     """Where two answers differ. Where the official server fails, Tradewind has to answer, whatever it says."""
     if expected["status"] >= 500:
         return [f"status: {found['status']}"] if found["status"] >= 500 else []
-    return differences(expected, json.loads(json.dumps(found)))
+    return differences(comparable(expected), comparable(json.loads(json.dumps(found))))
 
 
 class Report:

@@ -11,15 +11,18 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent / "conformance"))
 
-from official import START_TIMEOUT_SECONDS, VENV, Official, wait_until  # noqa: E402
+from official import START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, VENV, Official, wait_until  # noqa: E402
 
 RECORDED = FOLDER / "recorded"
+COPY = "copy"
 USERS = {"admin": "admin", "op": "op", "user": "user", "viewer": "viewer"}
 SETTINGS = {
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
     "AIRFLOW__CORE__DAGS_FOLDER": "/opt/airflow/dags",
     "AIRFLOW__CORE__TEST_CONNECTION": "Disabled",
     "AIRFLOW__API__EXPOSE_CONFIG": "True",
+    "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": "8793",
+    "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": "8794",
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "1",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
 }
@@ -34,6 +37,10 @@ def write_passwords(official: Official) -> None:
 class OfficialServer(Official):
     """The official API server on restored data."""
 
+    def adopt(self) -> None:
+        """Has `airflow.cfg` written, which a process reads only when it is there at its start: any installation has it."""
+        self.run("config", "get-value", "core", "executor")
+
     def serve(self) -> None:
         self.start("api-server")
         self.wait_healthy()
@@ -46,17 +53,45 @@ class TradewindServer(Official):
         super().__init__(folder, bundles, {"AIRFLOW__TRADEWIND__VENV": str(VENV)} | options)
         self.program = program
 
-    def _run(self, log, *arguments: str) -> subprocess.Popen:
+    def _run(self, log, *arguments: str, **options: str) -> subprocess.Popen:
         return subprocess.Popen(
-            [self.program, *arguments], env=self.environment(), cwd=self.home, stdout=log, stderr=log,
+            [self.program, *arguments], env=self.environment() | options, cwd=self.home, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
 
-    def migrate(self) -> None:
-        """Adds Tradewind's own schema to the official one."""
+    def adopt(self) -> None:
+        """Adds Tradewind's own schema to the official one, and what only Python knows of the installed packages."""
         with open(self.home / "migrate.log", "ab") as log:
             if code := self._run(log, "db", "migrate").wait(START_TIMEOUT_SECONDS):
                 raise RuntimeError(f"db migrate ended with {code}: {(self.home / 'migrate.log').read_text()}")
+        self._publish_environment()
+
+    def _publish_environment(self) -> None:
+        """A Dag processor publishes it at its start. It runs on a copy of the database, for it would change the Dags."""
+        with self.postgres.connect("postgres") as connection:
+            connection.execute(f"create database {COPY} template airflow")
+        bundle = {"name": "empty", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
+        empty = self.home / "empty"
+        empty.mkdir()
+        connection_string = self.environment()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+        options = {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": connection_string.removesuffix("airflow") + COPY,
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle | {"kwargs": {"path": str(empty)}}]),
+        }
+        path = self.home / "dag-processor.log"
+        with open(path, "ab") as log, self.postgres.connect(COPY) as copy, self.postgres.connect() as connection:
+            process = self._run(log, "dag-processor", **options)
+            try:
+                query = "select to_jsonb(e)::text from tradewind.python_environment e"
+                published = lambda: copy.execute(query).fetchone()  # noqa: E731
+                (row,) = wait_until(published, f"the Dag processor's list of packages: see {path}", START_TIMEOUT_SECONDS)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(STOP_TIMEOUT_SECONDS)
+            table = "tradewind.python_environment"
+            connection.execute(f"insert into {table} select * from jsonb_populate_record(null::{table}, %s::jsonb)", (row,))
+        with self.postgres.connect("postgres") as connection:
+            connection.execute(f"drop database {COPY} with (force)")
 
     def serve(self) -> None:
         path = self.home / "webserver.log"

@@ -42,6 +42,8 @@ class Sameness:
 
     def __init__(self, server, began: datetime, dumped: str):
         self.paths = Normaliser(server, FOLDER)
+        self.paths.replacements.append((str(server.home.parent), "${FOLDER}"))
+        self.port = str(server.port)
         self.began = began
         self.ids = set(UUID.findall(dumped))
         self.fernet = Fernet(server.environment()["AIRFLOW__CORE__FERNET_KEY"])
@@ -55,6 +57,8 @@ class Sameness:
         return "${NOW}" if moment.replace(tzinfo=timezone.utc) >= self.began else text
 
     def text(self, value: str) -> str:
+        if value == self.port:
+            return "${PORT}"
         if ENCRYPTED.match(value):
             return "${FERNET}" + self.fernet.decrypt(value.encode()).decode()
         value = TOKEN.sub("${TOKEN}", ERROR_ID.sub("${ERROR}", value))
@@ -66,7 +70,10 @@ class Sameness:
             return self.text(value)
         if isinstance(value, dict):
             found = {self.text(key): self(inner, key) for key, inner in value.items()}
-            ends_now = "${NOW}" in (found.get("end_date"), found.get("start_date")) or not found.get("end_date", True)
+            # A run of the grid that runs has no `end_date`, elsewhere it is null.
+            runs = found.get("state") == "running" and "run_type" in found
+            ends = found.get("end_date", None if runs else "unknown")
+            ends_now = "${NOW}" in (ends, found.get("start_date")) or not ends
             return {
                 key: "${MEASURED}" if ends_now and key in MEASURED and inner is not None else inner
                 for key, inner in found.items()
@@ -96,8 +103,7 @@ class Session:
         server.postgres.start()
         dumped = RECORDED / "database.sql.gz"
         restore(server.postgres, dumped)
-        if hasattr(server, "migrate"):
-            server.migrate()
+        server.adopt()
         self.connection = server.postgres.connect()
         self.tables = Tables(self.connection)
         server.serve()

@@ -4,14 +4,16 @@
 //! its `_CMD` and `_SECRET` forms, the file, the file's `_cmd` and `_secret` forms, the default. As in Airflow the
 //! `_CMD` and `_SECRET` forms exist for sensitive options only.
 
+mod exposed;
 mod options;
 mod sources;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use exposed::{Exposed, ProvidedOption, ProvidedSection, Sections};
 pub use sources::Environment;
 
 /// The release of Airflow whose contracts we keep.
@@ -165,6 +167,8 @@ pub struct Config {
     home: PathBuf,
     file: PathBuf,
     values: HashMap<(&'static str, &'static str), Value>,
+    /// What the tables do not know, in the order in which a later one replaces an earlier one.
+    undescribed: Vec<sources::Undescribed>,
 }
 
 impl Config {
@@ -180,12 +184,14 @@ impl Config {
         let file = environment.airflow_config(&home);
         let ini = sources::read_file(&file)?;
         let mut values = HashMap::new();
-        for option in options::TRADEWIND.iter().chain(options::CELERY).chain(options::AIRFLOW) {
+        for option in all_options() {
             let value = sources::resolve(option, environment, &ini, &home)?;
             check_kind(&value)?;
             values.insert((option.section, option.key), value);
         }
-        let config = Self { home, file, values };
+        let described: HashSet<(&str, &str)> = values.keys().copied().collect();
+        let undescribed = sources::undescribed(environment, &ini, &described);
+        let config = Self { home, file, values, undescribed };
         config.check_choices()?;
         Ok(config)
     }
@@ -200,10 +206,13 @@ impl Config {
         &self.file
     }
 
-    /// Every option and its value, in the order of the tables.
+    /// Every option and its value, in the order of the tables; those that Airflow does not document or that a provider
+    /// brings only when they are set.
     pub fn list(&self) -> impl Iterator<Item = &Value> {
-        let options = options::AIRFLOW.iter().chain(options::CELERY).chain(options::TRADEWIND);
-        options.map(|option| &self.values[&(option.section, option.key)])
+        let value = |option: &ConfigOption| &self.values[&(option.section, option.key)];
+        let documented = options::AIRFLOW.iter().chain(options::TRADEWIND).map(value);
+        let others = options::CELERY.iter().chain(options::UNDOCUMENTED).map(value);
+        documented.chain(others.filter(|value| value.origin != Origin::Default))
     }
 
     /// The resolved value with its origin.
@@ -296,6 +305,10 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn all_options() -> impl Iterator<Item = &'static ConfigOption> {
+    options::AIRFLOW.iter().chain(options::CELERY).chain(options::TRADEWIND).chain(options::UNDOCUMENTED)
 }
 
 fn check_kind(value: &Value) -> Result<(), ConfigError> {

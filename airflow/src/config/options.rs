@@ -1,6 +1,6 @@
 //! Every option of Airflow 3.3.2 with its default, as `airflow/config_templates/config.yml` gives them, and our own.
 //!
-//! A test compares this table with the installed wheel.
+//! The answers of `/config` are compared with those of official Airflow (`tests/api`).
 
 use super::{ConfigOption, Kind, option};
 
@@ -83,6 +83,10 @@ pub(super) const CELERY: &[ConfigOption] = &[
     option("celery", "worker_concurrency", Some("16"), Kind::Integer, false),
     option("celery", "worker_autoscale", None, Kind::Text, false),
 ];
+
+/// Options that Airflow reads and its description leaves out.
+pub(super) const UNDOCUMENTED: &[ConfigOption] =
+    &[option("scheduler", "num_stuck_in_queued_retries", Some("2"), Kind::Integer, false)];
 
 /// Airflow's options.
 #[rustfmt::skip]
@@ -372,8 +376,6 @@ pub(super) const AIRFLOW: &[ConfigOption] = &[
     option("scheduler", "trigger_timeout_check_interval", Some("15"), Kind::Float, false),
     option("scheduler", "task_queued_timeout", Some("600.0"), Kind::Float, false),
     option("scheduler", "task_queued_timeout_check_interval", Some("120.0"), Kind::Float, false),
-    // Airflow leaves this one out of its documentation.
-    option("scheduler", "num_stuck_in_queued_retries", Some("2"), Kind::Integer, false),
     option("scheduler", "allowed_run_id_pattern", Some("^[A-Za-z0-9_.~:+-]+$"), Kind::Text, false),
     option("scheduler", "create_cron_data_intervals", Some("False"), Kind::Boolean, false),
     option("scheduler", "create_delta_data_intervals", Some("False"), Kind::Boolean, false),

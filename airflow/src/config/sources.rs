@@ -1,12 +1,25 @@
 //! Where values come from: the environment, commands, secrets, the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use configparser::ini::Ini;
 
 use super::{ConfigError, ConfigOption, Origin, Value};
+
+/// A value that no option of the tables describes.
+#[derive(Debug, Clone)]
+pub(super) struct Undescribed {
+    /// The section, in lower case when it comes from the environment.
+    pub(super) section: String,
+    /// The key within the section.
+    pub(super) key: String,
+    /// The value.
+    pub(super) text: String,
+    /// The file or the environment.
+    pub(super) origin: Origin,
+}
 
 /// The environment variables that the configuration is read from.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +105,33 @@ pub(super) fn read_file(path: &Path) -> Result<Ini, ConfigError> {
     };
     ini.read(text).map_err(|detail| ConfigError::File { path: path.to_owned(), detail })?;
     Ok(ini)
+}
+
+/// What file and environment say beyond the options described; the environment, which counts more, comes last.
+pub(super) fn undescribed(
+    environment: &Environment,
+    file: &Ini,
+    described: &HashSet<(&str, &str)>,
+) -> Vec<Undescribed> {
+    let mut found = Vec::new();
+    let mut add = |section: String, key: String, text: &str, origin| {
+        if !described.contains(&(section.as_str(), key.as_str())) {
+            found.push(Undescribed { section, key, text: environment.expand(text), origin });
+        }
+    };
+    for (section, values) in file.get_map_ref() {
+        for (key, text) in values {
+            let text = text.as_deref().unwrap_or_default().replace("%%", "%");
+            add(section.clone(), key.clone(), &text, Origin::File);
+        }
+    }
+    for (name, text) in &environment.variables {
+        let option = name.strip_prefix("AIRFLOW__").and_then(|name| name.split_once("__"));
+        if let Some((section, key)) = option {
+            add(section.to_ascii_lowercase(), key.to_ascii_lowercase(), text, Origin::Environment);
+        }
+    }
+    found
 }
 
 /// The value of one option by Airflow's order of precedence.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn load(cfg: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+pub(super) fn load(cfg: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let home = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(home.path().join("airflow.cfg"), cfg).expect("a written file");
     let environment = variables.iter().fold(

@@ -10,8 +10,9 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use indexmap::IndexMap;
 use serde_json::{Value, json};
+use tradewind_airflow::config::{Exposed, Sections};
+use tradewind_metadata::python_environment;
 
 /// What stands in place of a secret.
 const HIDDEN: &str = "< hidden >";
@@ -19,8 +20,6 @@ const HIDDEN: &str = "< hidden >";
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/config", get(list)).route("/config/section/{section}/option/{option}", get(read))
 }
-
-type Sections = IndexMap<String, Vec<(String, String)>>;
 
 fn check_exposed(app: &App) -> ApiResult<()> {
     let setting = app.config.string("api", "expose_config").map_err(|error| ApiError::internal(&error))?;
@@ -36,19 +35,17 @@ async fn list(State(app): State<App>, user: User, params: Params, headers: Heade
     user.may_read(Resource::Configuration)?;
     let as_text = wants_text(&headers)?;
     check_exposed(&app)?;
-    let wanted = params.text("section").filter(|section| !section.is_empty());
-    let mut sections = Sections::new();
-    for value in app.config.list() {
-        let section = value.option.section;
-        if wanted.as_deref().is_some_and(|wanted| wanted != section) {
-            continue;
+    let mut sections = exposed(&app).await?;
+    if let Some(wanted) = params.text("section").filter(|section| !section.is_empty()) {
+        sections.retain(|section, _| *section == wanted);
+        if sections.is_empty() {
+            return Err(ApiError::not_found(format!("Section {wanted} not found.")));
         }
-        let Some(text) = &value.text else { continue };
-        let shown = if value.option.sensitive { HIDDEN.to_owned() } else { text.clone() };
-        sections.entry(section.to_owned()).or_default().push((value.option.key.to_owned(), shown));
     }
-    if let Some(section) = wanted.filter(|_| sections.is_empty()) {
-        return Err(ApiError::not_found(format!("Section {section} not found.")));
+    for exposed in sections.values_mut().flat_map(|options| options.values_mut()) {
+        if exposed.sensitive && !exposed.text.is_empty() {
+            HIDDEN.clone_into(&mut exposed.text);
+        }
     }
     Ok(render(&sections, as_text))
 }
@@ -62,29 +59,35 @@ async fn read(
     user.may_read(Resource::Configuration)?;
     let as_text = wants_text(&headers)?;
     check_exposed(&app)?;
-    let found = app.config.list().find(|value| {
-        value.option.section.eq_ignore_ascii_case(&section) && value.option.key.eq_ignore_ascii_case(&option)
-    });
-    let text = found.and_then(|value| Some((value.option.sensitive, value.text.clone()?)));
-    let (sensitive, text) =
-        text.ok_or_else(|| ApiError::not_found(format!("Option [{section}/{option}] not found.")))?;
-    let shown = if sensitive { HIDDEN.to_owned() } else { text };
-    Ok(render(&Sections::from([(section, vec![(option, shown)])]), as_text))
+    let (wanted_section, wanted_key) = (section.to_ascii_lowercase(), option.to_ascii_lowercase());
+    let mut sections = exposed(&app).await?;
+    let found = sections.get_mut(&wanted_section).and_then(|options| options.swap_remove(&wanted_key));
+    let Some(Exposed { text, sensitive }) = found else {
+        return Err(ApiError::not_found(format!("Option [{section}/{option}] not found.")));
+    };
+    let text = if sensitive { HIDDEN.to_owned() } else { text };
+    let shown = Exposed { text, sensitive };
+    Ok(render(&Sections::from([(section, [(option, shown)].into())]), as_text))
 }
 
+/// The configuration of this process, with the options of the providers that a Dag processor has published.
+async fn exposed(app: &App) -> ApiResult<Sections> {
+    Ok(app.config.exposed(python_environment::configuration(&app.pool).await?.as_deref()))
+}
+
+/// As JSON or, in the form of `airflow.cfg`, as text.
 fn render(sections: &Sections, as_text: bool) -> Response {
     if as_text {
-        let text = |(name, options): (&String, &Vec<(String, String)>)| {
-            let lines: Vec<String> = options.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        let text = sections.iter().map(|(name, options)| {
+            let lines: Vec<String> = options.iter().map(|(key, value)| format!("{key} = {}", value.text)).collect();
             format!("[{name}]\n{}\n", lines.join("\n"))
-        };
-        let text = sections.iter().map(text).collect::<Vec<_>>().join("\n");
+        });
+        let text = text.collect::<Vec<_>>().join("\n");
         return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response();
     }
-    let section = |(name, options): (&String, &Vec<(String, String)>)| {
-        let options: Vec<Value> = options.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
-        json!({"name": name, "options": options})
-    };
-    let sections: Vec<Value> = sections.iter().map(section).collect();
-    Json(json!({"sections": sections})).into_response()
+    let sections = sections.iter().map(|(name, options)| {
+        let options = options.iter().map(|(key, value)| json!({"key": key, "value": value.text}));
+        json!({"name": name, "options": options.collect::<Vec<_>>()})
+    });
+    Json(json!({"sections": sections.collect::<Vec<Value>>()})).into_response()
 }

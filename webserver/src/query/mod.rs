@@ -13,6 +13,6 @@ mod pattern;
 pub(crate) use filter::RANGE;
 pub(crate) use filter::{Clause, Filter};
 pub(crate) use listing::{Listing, Tables};
-pub(crate) use order::{Order, SortKey, key};
+pub(crate) use order::{Order, SortKey, key, tie_break};
 pub(crate) use params::expected_words;
 pub(crate) use params::{Page, Params, PathInt, parse_time};

@@ -10,13 +10,18 @@ const MAX_CRITERIA: usize = 10;
 /// A name that `order_by` accepts, and the columns it stands for with their Postgres types.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SortKey {
-    name: &'static str,
+    name: Option<&'static str>,
     columns: &'static [(&'static str, &'static str)],
 }
 
 /// A sort key of the given columns and Postgres types; the first key of a list is the primary key.
 pub(crate) const fn key(name: &'static str, columns: &'static [(&'static str, &'static str)]) -> SortKey {
-    SortKey { name, columns }
+    SortKey { name: Some(name), columns }
+}
+
+/// A primary key that nobody can ask for by name: it only tells rows apart that are alike in all else.
+pub(crate) const fn tie_break(columns: &'static [(&'static str, &'static str)]) -> SortKey {
+    SortKey { name: None, columns }
 }
 
 /// A column to sort by.
@@ -53,7 +58,7 @@ impl Order {
         for name in names {
             let bare = name.trim_start_matches('-');
             let descending = name.starts_with('-');
-            let Some(key) = keys.iter().find(|key| key.name == bare) else {
+            let Some(key) = keys.iter().find(|key| key.name == Some(bare)) else {
                 params.refuse(ApiError::bad_request(format!(
                     "Ordering with '{bare}' is disallowed or the attribute does not exist on the model"
                 )));

@@ -180,8 +180,10 @@ async fn a_test_takes_stored_secrets_to_their_own_place_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forms_and_plugins_are_shown_as_they_were_published() {
-    let server = Server::start().await;
+async fn what_only_python_knows_is_shown_as_it_was_published() {
+    let server = Server::start_configured(&[], &[("AIRFLOW__API__EXPOSE_CONFIG", "True")]).await;
+    let missing = server.get("/api/v2/config?section=celery", "application/json").await;
+    assert_eq!(missing.status().as_u16(), 404);
     assert_eq!(server.read("/ui/connections/hook_meta").await, json!([]));
     assert_eq!(server.read("/api/v2/plugins").await, json!({"plugins": [], "total_entries": 0}));
     let plugin = |name: &str| {
@@ -199,6 +201,10 @@ async fn forms_and_plugins_are_shown_as_they_were_published() {
         plugins: json!([plugin("a"), plugin("b"), plugin("c")]),
         plugin_import_errors: json!([{"source": "p.py", "error": "E"}]),
         connection_types: json!([form]),
+        configuration: serde_json::from_value(json!([
+            {"name": "celery", "options": [{"key": "broker_url", "default": "redis:", "sensitive": true}]},
+        ]))
+        .expect("sections"),
     };
     python_environment::publish(server.pool(), "first", &environment).await.expect("published");
     python_environment::publish(server.pool(), "second", &environment).await.expect("published in its place");
@@ -213,6 +219,10 @@ async fn forms_and_plugins_are_shown_as_they_were_published() {
     let forms = server.read("/ui/connections/hook_meta").await;
     assert_eq!(forms, environment.connection_types);
     Document::load("_private_ui.yaml").validate("/ui/connections/hook_meta", &forms);
+    let sections = server.read("/api/v2/config?section=celery").await;
+    let hidden = json!({"key": "broker_url", "value": "< hidden >"});
+    assert_eq!(sections, json!({"sections": [{"name": "celery", "options": [hidden]}]}));
+    assert_eq!(server.read("/api/v2/config/section/celery/option/broker_url").await, sections);
 }
 
 /// The test that [`PATH`] stores, as the Dag processor ends it.

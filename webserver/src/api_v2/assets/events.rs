@@ -5,7 +5,7 @@ use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
-use crate::query::{Clause, Filter, Listing, Order, Page, Params, SortKey, key};
+use crate::query::{Clause, Filter, Listing, Order, Page, Params, SortKey, key, tie_break};
 use crate::request_body::RequestBody;
 use crate::state::App;
 use crate::timestamp::Timestamp;
@@ -62,6 +62,7 @@ const COLUMNS: &str = "e.id, e.asset_id, a.uri, a.name, a.\"group\", e.extra, e.
      e.source_run_id, e.source_map_index, e.timestamp, e.partition_key";
 const SOURCE: &str = "asset_event e LEFT JOIN asset a ON a.id = e.asset_id";
 const SORT_KEYS: &[SortKey] = &[
+    tie_break(&[("e.id", "integer")]),
     key("source_task_id", &[("e.source_task_id", "text")]),
     key("source_dag_id", &[("e.source_dag_id", "text")]),
     key("source_run_id", &[("e.source_run_id", "text")]),
