@@ -60,13 +60,12 @@ async fn login(State(app): State<App>) -> Response {
 }
 
 async fn ui_page(State(app): State<App>, request: Request) -> Response {
-    let path = request.uri().path();
-    if path.starts_with("/api/") {
-        let answer = Json(json!({"error": "API route not found"}));
-        return (StatusCode::NOT_FOUND, answer).into_response();
-    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").into_response();
+    }
+    if request.uri().path().starts_with("/api/") {
+        let answer = Json(json!({"error": "API route not found"}));
+        return (StatusCode::NOT_FOUND, answer).into_response();
     }
     page(&app, UI).await
 }
