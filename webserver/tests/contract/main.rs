@@ -3,6 +3,7 @@
 //!
 //! `tests/recorder/record.py` makes the database, the logs and the answers.
 
+mod assets;
 mod auth;
 mod changes;
 mod connections;

@@ -1,4 +1,5 @@
--- The runs that consumed events; the latest event that a run consumed is the one that triggered it.
+-- The runs that consumed events; the latest event that a run consumed is the one that triggered it. Runs that have not
+-- started are left out, since the official document promises when they did.
 SELECT
     consumed.event_id,
     dr.run_id,
@@ -20,5 +21,5 @@ SELECT
     ) AS triggering
 FROM dagrun_asset_event consumed
 JOIN dag_run dr ON dr.id = consumed.dag_run_id
-WHERE consumed.event_id = ANY($1)
+WHERE consumed.event_id = ANY($1) AND dr.start_date IS NOT NULL
 ORDER BY dr.id
