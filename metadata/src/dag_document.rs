@@ -6,7 +6,7 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 use serde_json::Value;
-use sqlx::{PgConnection, query_as};
+use sqlx::{PgConnection, PgExecutor, query_as};
 use uuid::Uuid;
 
 use crate::{MetadataError, Result};
@@ -47,6 +47,14 @@ pub async fn text_of_version(connection: &mut PgConnection, dag_version_id: Uuid
         .fetch_optional(connection)
         .await?;
     stored.map(text).transpose()
+}
+
+/// The text of a row with the version that it is of.
+pub async fn text_of_row(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<(Uuid, String)>> {
+    let statement = "SELECT dag_version_id, data::text, data_compressed FROM serialized_dag WHERE id = $1";
+    let stored: Option<(Uuid, Option<String>, Option<Vec<u8>>)> =
+        query_as(statement).bind(id).fetch_optional(executor).await?;
+    stored.map(|(version, plain, compressed)| Ok((version, text((plain, compressed))?))).transpose()
 }
 
 /// The two columns that may hold a document, the first as text.

@@ -2,11 +2,10 @@
 
 use super::SerializedDag;
 use crate::error::{ApiError, ApiResult};
-use flate2::read::ZlibDecoder;
 use sqlx::{FromRow, PgPool};
-use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tradewind_metadata::dag_document;
 use tradewind_metadata::weighted_lru::WeightedLru;
 use uuid::Uuid;
 
@@ -26,13 +25,6 @@ pub(crate) struct DagCache(Mutex<Kept>);
 struct Stored {
     id: Uuid,
     dag_hash: String,
-}
-
-#[derive(FromRow)]
-struct StoredData {
-    dag_version_id: Uuid,
-    data: Option<String>,
-    data_compressed: Option<Vec<u8>>,
 }
 
 impl DagCache {
@@ -82,15 +74,8 @@ impl DagCache {
         if let Some(dag) = self.entries().get(&key) {
             return Ok(Some(Arc::clone(dag)));
         }
-        let statement = "SELECT dag_version_id, data::text, data_compressed FROM serialized_dag WHERE id = $1";
-        let row: Option<StoredData> = sqlx::query_as(statement).bind(key.0).fetch_optional(pool).await?;
-        let Some(row) = row else { return Ok(None) };
-        let text = match (row.data, row.data_compressed) {
-            (Some(text), _) => text,
-            (None, Some(packed)) => decompress(&packed).map_err(|error| ApiError::internal(&error))?,
-            (None, None) => return Ok(None),
-        };
-        let dag = SerializedDag::parse(row.dag_version_id, text).map_err(|error| ApiError::internal(&error))?;
+        let Some((version, text)) = dag_document::text_of_row(pool, key.0).await? else { return Ok(None) };
+        let dag = SerializedDag::parse(version, text).map_err(|error| ApiError::internal(&error))?;
         let dag = Arc::new(dag);
         let tasks = dag.tasks.len();
         self.entries().put(key, Arc::clone(&dag), tasks);
@@ -100,11 +85,4 @@ impl DagCache {
     fn entries(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// `[core] compress_serialized_dags` stores zlib.
-fn decompress(packed: &[u8]) -> Result<String, std::io::Error> {
-    let mut text = String::new();
-    ZlibDecoder::new(packed).read_to_string(&mut text)?;
-    Ok(text)
 }
