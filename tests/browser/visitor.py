@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
@@ -74,6 +76,22 @@ class Visitor:
         path = self._pictures / f"{re.sub('[^a-z]+', '-', name.lower())}.png"
         self.page.screenshot(path=path)
         return path
+
+    @contextmanager
+    def another(self, user: str) -> Iterator[Visitor]:
+        """Another user of the deployment, in a browser of their own. What is complained of there counts here."""
+        passwords = next(self.folder.glob("*/simple_auth_manager_passwords.json.generated"))
+        password = json.loads(passwords.read_text())[user]
+        context = self.page.context.browser.new_context(viewport=VIEWPORT)
+        try:
+            visitor = Visitor(context, self.base_url, user, password, self.folder, self._pictures)
+            visitor.open("/")
+            visitor.log_in()
+            yield visitor
+            visitor.complaints.wait_for_answers(30_000)
+            self.complaints.found += visitor.complaints.found
+        finally:
+            context.close()
 
     # -- parts of a page ---------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ async fn every_page_of_the_official_interface_shows_what_is_true() {
         .await
         .with("AIRFLOW__CORE__PLUGINS_FOLDER", workspace().join("tests/browser/plugins"))
         .with("AIRFLOW__API__EXPOSE_CONFIG", "non-sensitive-only")
+        .with("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,op:op,user:user,viewer:viewer")
         // Another version of a Dag need not wait.
         .with("AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "0")
         // A token of the command line is over when the browser needs one that is.
@@ -46,18 +47,19 @@ async fn every_page_of_the_official_interface_shows_what_is_true() {
 
 /// Runs every Dag once, and the daily one for today as well.
 async fn run_everything(rest: &Rest) {
-    for dag_id in ["invoices", "orders", "recipe", "fragile", "approval", "chatter"] {
+    for dag_id in ["invoices", "orders", "recipe", "fragile", "approval", "chatter", "errands"] {
         rest.unpause(dag_id).await;
     }
     // Two runs that end at the same time would be one event for the Dag that waits for the asset.
     runs_are(rest, "invoices", 1, "success").await;
-    for dag_id in ["orders", "recipe", "fragile", "approval", "chatter"] {
+    for dag_id in ["orders", "recipe", "fragile", "approval", "chatter", "errands"] {
         rest.trigger(dag_id, "first").await;
     }
     runs_are(rest, "orders", 2, "success").await;
     runs_are(rest, "invoices", 2, "success").await;
     runs_are(rest, "recipe", 1, "success").await;
     runs_are(rest, "fragile", 1, "failed").await;
+    runs_are(rest, "errands", 1, "success").await;
     let task_states = [("approval", "ask", "awaiting_input"), ("chatter", "talk", "running")];
     for (dag_id, task_id, state) in task_states {
         let path = format!("dags/{dag_id}/dagRuns/first/taskInstances/{task_id}");

@@ -69,7 +69,7 @@ def pools(ui: Visitor) -> None:
     ui.sees_heading("1 Pool")
 
 
-@visit("providers, plugins, jobs, deadlines")
+@visit("providers, plugins, jobs")
 def lists(ui: Visitor) -> None:
     ui.open("/providers")
     ui.sees_row("apache-airflow-providers-standard")
@@ -79,8 +79,6 @@ def lists(ui: Visitor) -> None:
     ui.open("/jobs")
     ui.sees_row("SchedulerJob", "Running")
     ui.sees_row("DagProcessorJob", "Running")
-    ui.open("/deadlines")
-    ui.sees("No Deadlines found")
 
 
 @visit("configuration")
