@@ -187,6 +187,10 @@ impl Supervision {
                 {
                     return write_ending(process, self.id, if may_retry { Report::Retry } else { failed() }).await;
                 }
+                if report.is_pause() {
+                    // The task's code is through when its process asks to pause: whoever goes on meets none of it.
+                    world.observer(|observer| observer.process_ended(self.pid));
+                }
                 if !self.say(report).await {
                     // As in Airflow, a report that failed is made once more when the process has ended.
                     world.dawdle(10, 500).await;

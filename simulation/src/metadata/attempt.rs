@@ -43,6 +43,11 @@ impl Report {
             Self::Defer => TaskInstanceState::Deferred,
         }
     }
+
+    /// Whether the same attempt goes on later, in another process.
+    pub(crate) fn is_pause(self) -> bool {
+        matches!(self, Self::Reschedule(_) | Self::Defer)
+    }
 }
 
 /// `metadata/queries/attempt/hold.sql`.
