@@ -6,7 +6,7 @@ use crate::options::{Options, OptionsError};
 use crate::proxy::{self, Network};
 use crate::state::App;
 use crate::tls::TlsListener;
-use crate::{api_v2, openapi, refusal, request_body, static_ui, tradewind_v1, ui};
+use crate::{api_v2, openapi, refusal, request_body, shared_answer, static_ui, tradewind_v1, ui};
 use axum::Router;
 use axum::extract::Request;
 use axum::extract::connect_info::Connected;
@@ -131,6 +131,7 @@ impl WebServer {
         // Streams are sent line by line as they are made; packing would hold lines back.
         let worth_packing = SizeAbove::new(COMPRESS_ABOVE).and(NotForContentType::const_new("application/x-ndjson"));
         let routes = routes
+            .layer(middleware::from_fn_with_state(self.app.clone(), shared_answer::share))
             .layer(middleware::from_fn_with_state(self.app.clone(), auth::refresh_session))
             .layer(CompressionLayer::new().compress_when(worth_packing));
         let routes = match &self.app.options.cross_origin {

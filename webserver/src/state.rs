@@ -3,6 +3,8 @@
 use crate::auth::{self, AuthManager};
 use crate::options::{Options, OptionsError};
 use crate::serialized_dag::DagCache;
+use crate::shared_answer::SharedAnswers;
+use crate::single_flight::SingleFlight;
 use bytes::Bytes;
 use sqlx::PgPool;
 use std::ops::Deref;
@@ -37,6 +39,12 @@ pub(crate) struct Shared {
     pub fernet: Fernet,
     /// Hides secrets in answers and audit records.
     pub masker: SecretsMasker,
+    /// Whether tokens are revoked, as is being asked.
+    pub revocations: SingleFlight<String, bool>,
+    /// Answers that are being made.
+    pub answers: SharedAnswers,
+    /// Lines of the grid that are being made, by Dag and run.
+    pub grid_lines: SingleFlight<(String, String), Option<Bytes>>,
     /// Dags in serialized form, as pages show them.
     pub dags: DagCache,
     /// The OpenAPI document, once it was asked for.
@@ -62,6 +70,9 @@ impl App {
             jwt: Jwt::for_users(&config, &options.jwt_secret)?,
             fernet: Fernet::new(&config.string("core", "fernet_key")?)?,
             masker: SecretsMasker::from_config(&config)?,
+            revocations: SingleFlight::default(),
+            answers: SharedAnswers::default(),
+            grid_lines: SingleFlight::default(),
             dags: DagCache::new(options.dag_cache_size),
             openapi: OnceCell::new(),
             scheduled_dags: Cache::default(),

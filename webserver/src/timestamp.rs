@@ -1,7 +1,8 @@
 //! Points in time as the REST API prints them.
 
-use chrono::{DateTime, Timelike as _, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDateTime, Timelike as _, Utc};
 use serde::{Serialize, Serializer};
+use std::fmt;
 
 /// A point in time that serialises as pydantic does: UTC, `Z`, and either no fraction or six digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
@@ -21,18 +22,33 @@ impl Timestamp {
 
     /// Python's `datetime.isoformat()` of an aware time in UTC: `+00:00` instead of `Z`.
     pub(crate) fn isoformat(self) -> String {
-        self.with_suffix("+00:00")
+        format!("{}+00:00", self.without_zone())
     }
 
-    fn with_suffix(self, suffix: &str) -> String {
-        let format = if self.0.nanosecond() / 1_000 == 0 { "%Y-%m-%dT%H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S%.6f" };
-        format!("{}{suffix}", self.0.format(format))
+    fn without_zone(self) -> WithoutZone {
+        WithoutZone(self.0.naive_utc())
     }
 }
 
-impl std::fmt::Display for Timestamp {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.with_suffix("Z"))
+/// `YYYY-MM-DDTHH:MM:SS`, with six digits more where there is a fraction. Written field by field: pages hold thousands of
+/// these, and a format string would be read for each.
+struct WithoutZone(NaiveDateTime);
+
+impl fmt::Display for WithoutZone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (date, time) = (self.0.date(), self.0.time());
+        write!(formatter, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day())?;
+        write!(formatter, "T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())?;
+        match time.nanosecond() / 1_000 {
+            0 => Ok(()),
+            microseconds => write!(formatter, ".{microseconds:06}"),
+        }
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}Z", self.without_zone())
     }
 }
 

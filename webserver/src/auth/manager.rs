@@ -10,7 +10,7 @@ use tradewind_airflow::config::Config;
 use tradewind_airflow::simple_auth::SimpleAuth;
 
 /// Somebody, as a token describes them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     /// The name, which is also the id.
     pub name: String,

@@ -9,7 +9,7 @@ mod session;
 mod simple;
 mod user;
 
-pub(crate) use manager::{AuthManager, Resource, manager};
-pub(crate) use session::refresh_session;
+pub(crate) use manager::{AuthManager, Identity, Resource, manager};
+pub(crate) use session::{identify, refresh_session};
 pub(crate) use simple::SIMPLE;
 pub(crate) use user::User;

@@ -19,8 +19,22 @@ pub(crate) const COOKIE: &str = "_token";
 #[derive(Debug, Clone)]
 struct CookieIdentity(Identity);
 
+/// Who sent a request, once that was asked.
+#[derive(Debug, Clone)]
+struct Known(Identity);
+
+/// Finds out who sent a request, so that nobody has to ask again.
+pub(crate) async fn identify(parts: &mut Parts, app: &App) -> ApiResult<Identity> {
+    let identity = identity_of(parts, app).await?;
+    parts.extensions.insert(Known(identity.clone()));
+    Ok(identity)
+}
+
 /// Who sent a request: an explicit bearer token wins over the cookie.
 pub(super) async fn identity_of(parts: &Parts, app: &App) -> ApiResult<Identity> {
+    if let Some(Known(identity)) = parts.extensions.get() {
+        return Ok(identity.clone());
+    }
     if let Some(token) = bearer(&parts.headers) {
         return identity_of_token(&token, app).await;
     }
@@ -41,16 +55,23 @@ async fn identity_of_token(token: &str, app: &App) -> ApiResult<Identity> {
         TokenError::Expired => ApiError::unauthorized("Token Expired"),
         TokenError::Invalid(_) => ApiError::forbidden("Invalid JWT token"),
     })?;
-    if let Some(jti) = claims.get("jti").and_then(|jti| jti.as_str()) {
-        let revoked: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM revoked_token WHERE jti = $1)")
-            .bind(jti)
-            .fetch_one(&app.pool)
-            .await?;
-        if revoked {
-            return Err(ApiError::forbidden("Invalid JWT token"));
-        }
+    if let Some(jti) = claims.get("jti").and_then(|jti| jti.as_str())
+        && is_revoked(jti, app).await?
+    {
+        return Err(ApiError::forbidden("Invalid JWT token"));
     }
     app.auth_manager.identity(&claims).ok_or_else(|| ApiError::forbidden("Invalid JWT token"))
+}
+
+/// Whether somebody has logged out with that token. A page sends many requests with one token at once.
+async fn is_revoked(jti: &str, app: &App) -> ApiResult<bool> {
+    let ask = async {
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM revoked_token WHERE jti = $1)")
+            .bind(jti)
+            .fetch_one(&app.pool)
+            .await
+    };
+    Ok(app.revocations.run(&jti.to_owned(), ask).await?)
 }
 
 /// Every token a request presents, so that a log-out revokes them all.

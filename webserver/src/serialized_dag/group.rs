@@ -115,12 +115,12 @@ pub(super) fn collect(value: &Value, parent: Option<&Group>, groups: &mut IndexM
 
 impl SerializedDag {
     /// The members of a group as pages list them: topologically, or groups first and then by name.
-    pub(crate) fn ordered_children(&self, group: &Group, topological: bool) -> Vec<Child> {
+    pub(crate) fn ordered_children<'a>(&self, group: &'a Group, topological: bool) -> Vec<&'a Child> {
         if topological {
             return self.topological_children(group);
         }
-        let mut children = group.children.clone();
-        children.sort_by_key(|child| (matches!(child, Child::Task(_)), child.id().to_owned()));
+        let mut children: Vec<&Child> = group.children.iter().collect();
+        children.sort_by_key(|child| (matches!(child, Child::Task(_)), child.id()));
         children
     }
 
@@ -128,7 +128,7 @@ impl SerializedDag {
     ///
     /// Airflow sweeps over the members until none is left; the number of the sweep that takes a member, then its
     /// place, is the order.
-    pub(crate) fn topological_children(&self, group: &Group) -> Vec<Child> {
+    pub(crate) fn topological_children<'a>(&self, group: &'a Group) -> Vec<&'a Child> {
         let place: HashMap<&str, usize> = group.children.iter().enumerate().map(|(i, child)| (child.id(), i)).collect();
         let dependencies: Vec<Vec<usize>> =
             group.children.iter().enumerate().map(|(i, child)| self.siblings_before(i, child, &place)).collect();
@@ -141,13 +141,13 @@ impl SerializedDag {
                 let blocked = dependencies[index].iter().any(|&dependency| !taken[dependency]);
                 if !blocked {
                     taken[index] = true;
-                    ordered.push(group.children[index].clone());
+                    ordered.push(&group.children[index]);
                 }
                 blocked
             });
             if pending.len() == before {
                 // A cycle cannot have been serialized; whatever it is, show it.
-                ordered.extend(pending.drain(..).map(|index| group.children[index].clone()));
+                ordered.extend(pending.drain(..).map(|index| &group.children[index]));
             }
         }
         ordered

@@ -51,20 +51,20 @@ pub(super) fn grid_nodes(dag: &SerializedDag, topological: bool) -> Vec<GridNode
 }
 
 fn grid_children(dag: &SerializedDag, group: &Group, topological: bool, is_mapped: bool) -> Vec<GridNode> {
-    let node = |child: Child| match child {
+    let node = |child: &Child| match child {
         Child::Task(id) => {
-            let task = &dag.tasks[&id];
+            let task = &dag.tasks[id];
             GridNode {
                 label: dag.shown_label(task).to_owned(),
                 children: None,
                 is_mapped: (is_mapped || task.is_mapped()).then_some(true),
                 setup_teardown_type: setup_teardown_type(task),
                 doc_md: None,
-                id,
+                id: id.clone(),
             }
         }
         Child::Group(id) => {
-            let group = &dag.groups[&id];
+            let group = &dag.groups[id];
             let children = grid_children(dag, group, topological, is_mapped || group.is_mapped);
             GridNode {
                 label: group.label.clone(),
@@ -72,7 +72,7 @@ fn grid_children(dag: &SerializedDag, group: &Group, topological: bool, is_mappe
                 is_mapped: group.is_mapped.then_some(true),
                 setup_teardown_type: None,
                 doc_md: group.doc_md.as_deref().map(python::cleandoc),
-                id,
+                id: id.clone(),
             }
         }
     };
@@ -100,23 +100,23 @@ pub(super) fn graph_nodes(dag: &SerializedDag, topological: bool) -> Vec<GraphNo
     children.map(|child| graph_node(dag, child, topological, false)).collect()
 }
 
-fn graph_node(dag: &SerializedDag, child: Child, topological: bool, is_mapped: bool) -> GraphNode {
+fn graph_node(dag: &SerializedDag, child: &Child, topological: bool, is_mapped: bool) -> GraphNode {
     let kind = "task".to_owned();
     match child {
         Child::Task(id) => {
-            let task = &dag.tasks[&id];
+            let task = &dag.tasks[id];
             GraphNode {
                 label: dag.shown_label(task).to_owned(),
                 kind,
                 operator: task.operator_name().map(str::to_owned),
                 setup_teardown_type: setup_teardown_type(task),
                 is_mapped: (is_mapped || task.is_mapped()).then_some(true),
-                id,
+                id: id.clone(),
                 ..GraphNode::default()
             }
         }
         Child::Group(id) => {
-            let group = &dag.groups[&id];
+            let group = &dag.groups[id];
             let inner = dag.ordered_children(group, topological).into_iter();
             let mut children: Vec<GraphNode> =
                 inner.map(|child| graph_node(dag, child, topological, is_mapped || group.is_mapped)).collect();
@@ -133,7 +133,7 @@ fn graph_node(dag: &SerializedDag, child: Child, topological: bool, is_mapped: b
                 tooltip: Some(group.tooltip.clone()),
                 is_mapped: Some(group.is_mapped),
                 children: Some(children),
-                id,
+                id: id.clone(),
                 ..GraphNode::default()
             }
         }

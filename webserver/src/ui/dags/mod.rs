@@ -101,17 +101,21 @@ fn to_value(value: impl Serialize) -> ApiResult<Value> {
 const USER_DATA: [&str; 3] = ["params", "params_input", "rendered_fields"];
 
 /// Null fields left out, as the UI's own answers have it.
-pub(super) fn without_nulls(value: Value) -> Value {
+pub(super) fn without_nulls(mut value: Value) -> Value {
+    drop_nulls(&mut value);
+    value
+}
+
+fn drop_nulls(value: &mut Value) {
     match value {
-        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        Value::Object(fields) => {
-            let shown = |(name, value): (String, Value)| {
-                let value = if USER_DATA.contains(&name.as_str()) { value } else { without_nulls(value) };
-                (name, value)
-            };
-            Value::Object(fields.into_iter().filter(|(_, value)| !value.is_null()).map(shown).collect())
-        }
-        other => other,
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Object(fields) => fields.retain(|name, value| {
+            if !USER_DATA.contains(&name.as_str()) {
+                drop_nulls(value);
+            }
+            !value.is_null()
+        }),
+        _ => {}
     }
 }
 

@@ -11,14 +11,15 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexMap;
 use serde::Serialize;
 use sqlx::FromRow;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The state of a group is the first of these that one of its task instances has.
+/// States, the most telling first: that of a group is the first of these that one of its task instances has.
 const PRIORITY: [Option<&str>; 14] = [
     Some("failed"),
     Some("upstream_failed"),
@@ -50,7 +51,8 @@ struct Instance {
 /// What the task instances of a task or group have in common.
 #[derive(Debug, Clone, Default)]
 struct Summary {
-    states: IndexMap<Option<String>, i64>,
+    /// How many have each state of [`PRIORITY`].
+    states: [u32; PRIORITY.len()],
     min_start_date: Option<Timestamp>,
     max_end_date: Option<Timestamp>,
     dag_version_number: Option<i32>,
@@ -59,8 +61,8 @@ struct Summary {
 
 impl Summary {
     fn merge(&mut self, other: &Self) {
-        for (state, count) in &other.states {
-            *self.states.entry(state.clone()).or_default() += count;
+        for (count, others) in self.states.iter_mut().zip(other.states) {
+            *count += others;
         }
         self.min_start_date = [self.min_start_date, other.min_start_date].into_iter().flatten().min();
         self.max_end_date = self.max_end_date.max(other.max_end_date);
@@ -69,43 +71,51 @@ impl Summary {
     }
 
     fn of(instance: &Instance) -> Self {
-        Self {
-            states: IndexMap::from([(instance.state.clone(), 1)]),
+        let mut summary = Self {
+            states: Default::default(),
             min_start_date: instance.start_date,
             max_end_date: instance.end_date,
             dag_version_number: instance.version_number,
             has_note: instance.has_note,
+        };
+        summary.count(instance.state.as_deref());
+        summary
+    }
+
+    /// Counts a task instance; a state that Airflow does not know counts for nothing.
+    fn count(&mut self, state: Option<&str>) {
+        if let Some(place) = PRIORITY.iter().position(|known| *known == state) {
+            self.states[place] += 1;
         }
     }
 
-    fn state(&self) -> Option<String> {
-        let found = PRIORITY.into_iter().find(|state| self.states.contains_key(&state.map(str::to_owned)));
-        found.flatten().map(str::to_owned)
+    /// The states there are, with their counts.
+    fn states(&self) -> impl Iterator<Item = (Option<&'static str>, u32)> {
+        PRIORITY.into_iter().zip(self.states).filter(|(_, count)| *count > 0)
     }
 }
 
 /// A cell.
 #[derive(Debug, Serialize)]
-struct Cell {
-    task_id: String,
-    task_display_name: String,
-    state: Option<String>,
-    child_states: Option<IndexMap<String, i64>>,
+struct Cell<'a> {
+    task_id: &'a str,
+    task_display_name: &'a str,
+    state: Option<&'static str>,
+    child_states: Option<IndexMap<&'static str, u32>>,
     min_start_date: Option<Timestamp>,
     max_end_date: Option<Timestamp>,
     dag_version_number: Option<i32>,
     has_note: bool,
 }
 
-impl Cell {
-    fn new(id: &str, name: &str, summary: &Summary, with_children: bool) -> Self {
-        let counts = summary.states.iter();
-        let states = counts.map(|(state, count)| (state.clone().unwrap_or_else(|| "none".to_owned()), *count));
+impl<'a> Cell<'a> {
+    fn new(id: &'a str, name: &'a str, summary: &Summary, with_children: bool) -> Self {
+        let counts = || summary.states().map(|(state, count)| (state.unwrap_or("none"), count));
         Self {
-            task_id: id.to_owned(),
-            task_display_name: name.to_owned(),
-            state: summary.state(),
-            child_states: with_children.then(|| states.collect()),
+            task_id: id,
+            task_display_name: name,
+            state: summary.states().next().and_then(|(state, _)| state),
+            child_states: with_children.then(|| counts().collect()),
             min_start_date: summary.min_start_date,
             max_end_date: summary.max_end_date,
             dag_version_number: summary.dag_version_number,
@@ -115,10 +125,10 @@ impl Cell {
 }
 
 #[derive(Serialize)]
-struct Column {
-    run_id: String,
-    dag_id: String,
-    task_instances: Vec<Cell>,
+struct Column<'a> {
+    run_id: &'a str,
+    dag_id: &'a str,
+    task_instances: Vec<Cell<'a>>,
 }
 
 pub(super) async fn stream(
@@ -130,7 +140,8 @@ pub(super) async fn stream(
     user.may_read(Resource::Dag)?;
     let lines = async_stream::stream! {
         for run_id in params.texts("run_ids") {
-            match line(&app, &dag_id, run_id).await {
+            let key = (dag_id.clone(), run_id);
+            match app.grid_lines.run(&key, line(&app, &key.0, &key.1)).await {
                 Ok(Some(line)) => yield Ok(line),
                 Ok(None) => {}
                 Err(error) => {
@@ -143,23 +154,24 @@ pub(super) async fn stream(
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
-async fn line(app: &App, dag_id: &str, run_id: String) -> ApiResult<Option<Bytes>> {
+async fn line(app: &App, dag_id: &str, run_id: &str) -> ApiResult<Option<Bytes>> {
     let statement = include_str!("instances.sql");
-    let instances: Vec<Instance> = sqlx::query_as(statement).bind(dag_id).bind(&run_id).fetch_all(&app.pool).await?;
-    let version = instances.iter().find_map(|instance| instance.dag_version_id);
-    let mut summaries: IndexMap<String, Summary> = IndexMap::new();
-    for instance in &instances {
-        summaries.entry(instance.task_id.clone()).or_default().merge(&Summary::of(instance));
-    }
-    if summaries.is_empty() {
+    let instances: Vec<Instance> = sqlx::query_as(statement).bind(dag_id).bind(run_id).fetch_all(&app.pool).await?;
+    if instances.is_empty() {
         return Ok(None);
     }
+    let versioned = instances.iter().filter(|instance| instance.dag_version_id.is_some());
+    let version = versioned.min_by_key(|instance| &instance.task_id).and_then(|instance| instance.dag_version_id);
     let Some(dag) = dag_of(app, dag_id, version).await? else { return Ok(None) };
+    let mut summaries: HashMap<&str, Summary> = HashMap::new();
+    for instance in &instances {
+        summaries.entry(&instance.task_id).or_default().merge(&Summary::of(instance));
+    }
     let task_instances = cells(&dag, &summaries, app.options.topological_order);
-    let column = Column { run_id, dag_id: dag_id.to_owned(), task_instances };
-    let mut text = serde_json::to_string(&column).map_err(|error| crate::error::ApiError::internal(&error))?;
-    text.push('\n');
-    Ok(Some(text.into()))
+    let mut line = serde_json::to_vec(&Column { run_id, dag_id, task_instances })
+        .map_err(|error| crate::error::ApiError::internal(&error))?;
+    line.push(b'\n');
+    Ok(Some(line.into()))
 }
 
 /// The Dag as the run knew it; runs from before versions existed get the oldest one.
@@ -180,40 +192,39 @@ async fn dag_of(app: &App, dag_id: &str, version: Option<Uuid>) -> ApiResult<Opt
 }
 
 /// A cell for each task and group, members before their group, then those of tasks the Dag no longer has.
-fn cells(dag: &SerializedDag, summaries: &IndexMap<String, Summary>, topological: bool) -> Vec<Cell> {
-    let mut cells = Vec::new();
+fn cells<'a>(dag: &'a SerializedDag, summaries: &HashMap<&'a str, Summary>, topological: bool) -> Vec<Cell<'a>> {
+    let mut cells = Vec::with_capacity(dag.tasks.len() + dag.groups.len());
     if let Some(root) = dag.groups.get(ROOT) {
         group_cells(dag, root, summaries, topological, &mut cells);
     }
-    let known: IndexSet<&String> = dag.tasks.keys().collect();
-    let mut gone: Vec<&String> = summaries.keys().filter(|id| !known.contains(id)).collect();
-    gone.sort();
-    let gone = gone.into_iter().filter(|id| !dag.groups.contains_key(*id));
-    cells.extend(gone.map(|id| Cell::new(id, id, &summaries[id], false)));
+    let is_gone = |id: &&str| !dag.tasks.contains_key(*id) && !dag.groups.contains_key(*id);
+    let mut gone: Vec<&str> = summaries.keys().copied().filter(is_gone).collect();
+    gone.sort_unstable();
+    cells.extend(gone.into_iter().map(|id| Cell::new(id, id, &summaries[id], false)));
     cells
 }
 
-fn group_cells(
-    dag: &SerializedDag,
-    group: &Group,
-    summaries: &IndexMap<String, Summary>,
+fn group_cells<'a>(
+    dag: &'a SerializedDag,
+    group: &'a Group,
+    summaries: &HashMap<&'a str, Summary>,
     topological: bool,
-    cells: &mut Vec<Cell>,
+    cells: &mut Vec<Cell<'a>>,
 ) -> Summary {
     let mut whole = Summary::default();
     for child in dag.ordered_children(group, topological) {
         match child {
             Child::Task(id) => {
-                let task = &dag.tasks[&id];
-                let mut summary = summaries.get(&id).cloned().unwrap_or_default();
-                if task.is_mapped() && summary.states.is_empty() {
-                    summary.states.insert(None, 1);
+                let task = &dag.tasks[id];
+                let mut summary = summaries.get(id.as_str()).cloned().unwrap_or_default();
+                if task.is_mapped() && summary.states().next().is_none() {
+                    summary.count(None);
                 }
                 whole.merge(&summary);
-                cells.push(Cell::new(&id, task.display_name(), &summary, task.is_mapped()));
+                cells.push(Cell::new(&task.id, task.display_name(), &summary, task.is_mapped()));
             }
             Child::Group(id) => {
-                let inner = group_cells(dag, &dag.groups[&id], summaries, topological, cells);
+                let inner = group_cells(dag, &dag.groups[id], summaries, topological, cells);
                 whole.merge(&inner);
             }
         }
