@@ -25,6 +25,10 @@ use tradewind_airflow::config::{AIRFLOW_VERSION, Config};
 
 use arguments::{Arguments, Command, Component, ConfigCommand, DagsCommand, DbCommand, TasksCommand};
 
+/// Answers and Dags are many small pieces, which the system's allocator is slow to make and to give back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
