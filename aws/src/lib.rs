@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+pub mod cloudwatch;
 pub mod ecs;
 pub mod s3;
 pub mod sqs;

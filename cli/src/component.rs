@@ -178,10 +178,7 @@ async fn watched(
     work: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     say(format_args!("tradewind {component}: healthy{remark}, monitor at http://{}", monitor.address()?));
-    tokio::select! {
-        outcome = work => outcome,
-        outcome = monitor.serve() => outcome,
-    }
+    monitor.beside(work).await
 }
 
 /// How to start the interpreter of this process: that of the environment which [`Venv`] finds, which looks for Dags in S3 among

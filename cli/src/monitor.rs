@@ -11,18 +11,23 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tradewind_airflow::config::Config;
 use tradewind_bundle::health::BundleHealth;
 use tradewind_metadata::job::JobType;
+use tradewind_telemetry::{self as telemetry, Telemetry};
 use tradewind_worker::Status;
 
 /// How often the recorder drops what nobody asks for any more.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the last metrics may take to be sent.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// By what a process is known to be well.
 #[derive(Debug, Clone)]
@@ -48,6 +53,7 @@ pub(crate) enum Sign {
 pub(crate) struct Monitor {
     listener: TcpListener,
     subject: Subject,
+    telemetry: Telemetry,
 }
 
 /// What is watched.
@@ -74,10 +80,12 @@ impl Monitor {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener =
             TcpListener::bind(address).await.map_err(|error| crate::failure::cannot_listen(address, &error))?;
-        let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+        let telemetry = Telemetry::start(telemetry::Options::from_config(config, component)?).await;
+        let telemetry = telemetry.context("cannot record metrics")?;
         let started_at = sqlx::query_scalar("SELECT now()").fetch_one(pool).await.context("metadata database")?;
+        let metrics = telemetry.prometheus();
         let subject = Subject { component, sign, pool: pool.clone(), started_at, started: Instant::now(), metrics };
-        Ok(Self { listener, subject })
+        Ok(Self { listener, subject, telemetry })
     }
 
     /// Its address.
@@ -85,19 +93,33 @@ impl Monitor {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Serves until the process ends.
-    pub(crate) async fn serve(self) -> Result<()> {
-        let metrics = self.subject.metrics.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
-            loop {
-                ticks.tick().await;
-                metrics.run_upkeep();
-            }
-        });
-        let routes =
-            Router::new().route("/health", get(health)).route("/metrics", get(metrics_text)).with_state(self.subject);
-        axum::serve(self.listener, routes).await.context("the monitor failed")
+    /// Serves while `work` is done; what was recorded last is sent when it ends.
+    pub(crate) async fn beside<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let Self { listener, subject, telemetry } = self;
+        let outcome = tokio::select! {
+            outcome = work => outcome,
+            failure = serve(listener, subject) => Err(failure),
+        };
+        // For a moment only: nobody waits for metrics.
+        let _ = timeout(FAREWELL, telemetry.stop()).await;
+        outcome
+    }
+}
+
+/// Serves until it fails.
+async fn serve(listener: TcpListener, subject: Subject) -> anyhow::Error {
+    let metrics = subject.metrics.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+        loop {
+            ticks.tick().await;
+            metrics.run_upkeep();
+        }
+    });
+    let routes = Router::new().route("/health", get(health)).route("/metrics", get(metrics_text)).with_state(subject);
+    match axum::serve(listener, routes).await {
+        Ok(()) => anyhow::anyhow!("the monitor ended"),
+        Err(error) => anyhow::Error::new(error).context("the monitor failed"),
     }
 }
 

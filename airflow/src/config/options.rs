@@ -69,6 +69,10 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "ecs_container", Some("worker"), Kind::Text, false),
     option("tradewind", "ecs_subnets", Some(""), Kind::Text, false),
     option("tradewind", "ecs_security_groups", Some(""), Kind::Text, false),
+    // Whether metrics go to CloudWatch too, how often in seconds, and the dimension Environment they have there.
+    option("tradewind", "cloudwatch_metrics", Some("False"), Kind::Boolean, false),
+    option("tradewind", "cloudwatch_metrics_interval", Some("60"), Kind::Float, false),
+    option("tradewind", "environment_name", Some(""), Kind::Text, false),
     // Connections to the metadata database per process.
     option("tradewind", "database_pool_size", Some("8"), Kind::Integer, false),
     // Loopback ports of the health and metrics endpoints; 0: any free one.
