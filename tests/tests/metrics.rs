@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use aws_sdk_cloudwatch::Client;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tokio::net::UdpSocket;
 use tradewind_telemetry::mwaa::{AIRFLOW, Dimension, ROWS, Row, SERVICE, Source};
 use tradewind_tests::aws::AwsEmulator;
@@ -125,6 +126,36 @@ async fn cloudwatch_and_statsd_are_told_under_the_official_names() {
         assert!(lines.contains(expected), "{expected} is not among {lines:?}");
     }
     check_document();
+}
+
+#[test]
+fn the_dashboard_and_the_alarms_ask_for_what_is_published() {
+    let emulator = AwsEmulator::start();
+    let output = program::python(".venv-test", "tests/aws/template.py")
+        .arg(program::workspace().join("deploy/cloudwatch.yaml"))
+        .arg(emulator.endpoint())
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let asked: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a list");
+    assert!(asked.len() > 20, "{asked:?}");
+    for metric in &asked {
+        assert!(ROWS.iter().any(|row| has_source(row) && is_of(row, metric)), "nothing publishes {metric}");
+    }
+}
+
+/// Whether a metric that is asked for is the row's.
+fn is_of(row: &Row, metric: &Value) -> bool {
+    let Some(dimensions) = metric["dimensions"].as_object() else { return false };
+    let has = |(name, dimension): &(&str, Dimension)| match dimension {
+        Dimension::Is(value) if *value != "*" => dimensions.get(*name).is_some_and(|it| it == value),
+        _ => dimensions.contains_key(*name),
+    };
+    metric["namespace"] == row.namespace
+        && metric["name"] == row.metric
+        && dimensions.len() == row.dimensions.len() + 1
+        && row.dimensions.iter().all(has)
+        && dimensions["Environment"] == ENVIRONMENT
 }
 
 fn has_source(row: &Row) -> bool {
