@@ -274,7 +274,7 @@ async fn existing(
 ) -> Result<HashMap<DateTime<Utc>, Existing>> {
     let dates: Vec<DateTime<Utc>> = infos.iter().filter_map(DagRunInfo::logical_date).collect();
     let statement = "SELECT id, run_id, logical_date, state FROM dag_run \
-                     WHERE dag_id = $1 AND logical_date = ANY ($2) FOR UPDATE";
+                     WHERE dag_id = $1 AND logical_date = ANY ($2) FOR NO KEY UPDATE";
     let runs: Vec<Existing> = query_as(statement).bind(&dag.dag_id).bind(dates).fetch_all(connection).await?;
     Ok(runs.into_iter().map(|run| (run.logical_date, run)).collect())
 }

@@ -1,7 +1,15 @@
 -- Takes the messages of these task instances, as far as they wait. Who else is about to take or to publish one is waited for:
--- its row alone tells whether what was received is still to be done.
-WITH picked AS (
-    SELECT ti_id FROM tradewind.outbox WHERE ti_id = ANY ($1) ORDER BY ti_id FOR UPDATE
+-- its row alone tells whether what was received is still to be done. The task instances are locked first, as everybody does who
+-- needs both rows.
+WITH held AS (
+    SELECT id FROM task_instance WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
+),
+picked AS (
+    SELECT ti_id
+    FROM tradewind.outbox
+    WHERE ti_id = ANY ($1) AND (SELECT count(*) FROM held) >= 0
+    ORDER BY ti_id
+    FOR UPDATE
 ),
 taken AS (
     DELETE FROM tradewind.outbox USING picked WHERE outbox.ti_id = picked.ti_id RETURNING outbox.ti_id

@@ -13,7 +13,7 @@ use sqlx::{FromRow, PgConnection, query_as};
 use tradewind_metadata::audit_log::{self, Entry};
 use tradewind_metadata::task_callback::{self, Ended, Outcome};
 use tradewind_metadata::task_instance::{Transition, transition};
-use tradewind_metadata::{Result, queue, serialized_dag};
+use tradewind_metadata::{Result, failpoint, queue, serialized_dag};
 use tradewind_model::state::TaskInstanceState;
 use uuid::Uuid;
 
@@ -36,6 +36,7 @@ impl Reaper {
         if stuck.is_empty() {
             return Ok(());
         }
+        failpoint::reach("handle_stuck_in_queued: held").await?;
         let (again, failed): (Vec<&Stuck>, Vec<&Stuck>) =
             stuck.iter().partition(|stuck| stuck.reschedules < timeouts.stuck_in_queued_retries);
         let seconds = timeouts.queued_timeout.as_secs();
@@ -59,6 +60,7 @@ impl Reaper {
         transition(&mut transaction, &transitions).await?;
         let ids: Vec<Uuid> = stuck.iter().map(|stuck| stuck.id).collect();
         queue::revoke(&mut transaction, &ids).await?;
+        failpoint::reach("handle_stuck_in_queued: written").await?;
         transaction.commit().await?;
         for stuck in &stuck {
             let (dag_id, task_id, run_id, queue) = (&stuck.dag_id, &stuck.task_id, &stuck.run_id, &stuck.queue);

@@ -6,7 +6,7 @@ use sqlx::{query, query_scalar};
 use tradewind_metadata::attempt::{self, Accepted, Retry, Start, Success};
 use tradewind_metadata::clear::{Clearing, clear};
 use tradewind_metadata::failpoint::Outcome;
-use tradewind_metadata::queue::{Claimant, claim};
+use tradewind_metadata::queue::{Claimant, claim, claim_named};
 use tradewind_metadata::{Database, serialized_dag};
 use tradewind_scheduler::Scheduler;
 use uuid::Uuid;
@@ -19,11 +19,25 @@ use crate::support::{DagBuilder, World};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Claim(&'static str),
+    /// Claims what a broker's message names.
+    ClaimNamed,
     Start,
     Succeed,
     Retry,
     Clear,
     Reap,
+    /// A scheduler's turn that finds that nobody takes the task instance.
+    Unstick,
+}
+
+/// How the task instance stands when they meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Queued,
+    /// Queued for so long that no worker seems to serve its queue.
+    Stuck,
+    /// Running, and not heard of for long.
+    Silent,
 }
 
 /// What came of it.
@@ -41,16 +55,28 @@ impl Act {
     /// Where it may be held up.
     fn points(self) -> &'static [&'static str] {
         match self {
-            Self::Claim(_) => &["claim: taken", "claim: written"],
+            Self::Claim(_) | Self::ClaimNamed => &["claim: taken", "claim: written"],
             Self::Start => &["start: written"],
             Self::Succeed | Self::Retry => &["report: held", "report: written"],
             Self::Clear => &["clear: held", "clear: written"],
             Self::Reap => &["end_silent_attempts: held", "end_silent_attempts: written", "run_scheduling: written"],
+            Self::Unstick => &["handle_stuck_in_queued: held", "handle_stuck_in_queued: written", "dispatch: queued"],
         }
     }
 
+    /// An act may be refused, but never because two wait for each other.
     async fn perform(self, database: Database, id: Uuid) -> Came {
-        self.try_to(&database, id).await.unwrap_or(Came::Else)
+        match self.try_to(&database, id).await {
+            Ok(came) => came,
+            Err(error) => {
+                let chain: Vec<String> =
+                    std::iter::successors(Some(&*error as &dyn std::error::Error), |error| error.source())
+                        .map(ToString::to_string)
+                        .collect();
+                assert!(!chain.concat().contains("deadlock detected"), "{self:?}: {chain:?}");
+                Came::Else
+            }
+        }
     }
 
     async fn try_to(self, database: &Database, id: Uuid) -> Result<Came, Box<dyn std::error::Error + Send + Sync>> {
@@ -60,6 +86,13 @@ impl Act {
                 let mut transaction = database.pool().begin().await?;
                 let claimant = Claimant { hostname: hostname.to_owned(), unixname: "test".to_owned() };
                 let claims = claim(&mut transaction, &["default".to_owned()], 1, &claimant, Utc::now()).await?;
+                transaction.commit().await?;
+                return Ok(if claims.is_empty() { Came::Else } else { Came::Claimed });
+            }
+            Self::ClaimNamed => {
+                let mut transaction = database.pool().begin().await?;
+                let claimant = Claimant { hostname: "worker".to_owned(), unixname: "test".to_owned() };
+                let claims = claim_named(&mut transaction, &[id], &claimant, Utc::now()).await?;
                 transaction.commit().await?;
                 return Ok(if claims.is_empty() { Came::Else } else { Came::Claimed });
             }
@@ -97,7 +130,7 @@ impl Act {
                     Clearing { dag_id: "d", run_id: "r", ids: None, run_on_latest_version: false, reset_dag_run: true };
                 clear(&mut connection, &serialized_dag::Cache::default(), clearing).await?;
             }
-            Self::Reap => {
+            Self::Reap | Self::Unstick => {
                 drop(connection);
                 Scheduler::new(database.clone(), small()).await?.take_whole_turn().await?;
             }
@@ -119,6 +152,17 @@ async fn queued(world: &World) -> Uuid {
         .expect("a queued task instance")
 }
 
+/// The same, and nobody has taken it for long.
+async fn stuck(world: &World) -> Uuid {
+    let id = queued(world).await;
+    query("UPDATE task_instance SET queued_dttm = now() - interval '2 hours' WHERE id = $1")
+        .bind(id)
+        .execute(world.database.pool())
+        .await
+        .expect("a long time");
+    id
+}
+
 /// The same, running, and not heard of for long.
 async fn silent(world: &World) -> Uuid {
     let id = queued(world).await;
@@ -133,12 +177,16 @@ async fn silent(world: &World) -> Uuid {
 }
 
 /// Holds the first up at each of its points while the second acts; then the first goes on, or dies.
-async fn meet(world: &World, is_running: bool, first: Act, second: Act) {
+async fn meet(world: &World, stands: Stands, first: Act, second: Act) {
     for point in first.points() {
         for dies in [false, true] {
             let case =
                 format!("{first:?} at {point} / {second:?}, the first {}", if dies { "dies" } else { "goes on" });
-            let id = if is_running { silent(world).await } else { queued(world).await };
+            let id = match stands {
+                Stands::Queued => queued(world).await,
+                Stands::Stuck => stuck(world).await,
+                Stands::Silent => silent(world).await,
+            };
             let database = world.database.database();
             let one = Process::start(Some(point), first.perform(database.clone(), id));
             one.arrive(point).await;
@@ -195,12 +243,27 @@ async fn who_meets_at_a_queued_task_instance() {
     let claims = [Act::Claim("one"), Act::Claim("other")];
     for (first, second) in [
         (claims[0], claims[1]),
+        (claims[0], Act::ClaimNamed),
+        (Act::ClaimNamed, claims[0]),
+        (Act::ClaimNamed, Act::ClaimNamed),
         (claims[0], Act::Clear),
+        (Act::ClaimNamed, Act::Clear),
+        (Act::Clear, Act::ClaimNamed),
         (Act::Clear, claims[0]),
         (claims[0], Act::Reap),
         (Act::Clear, Act::Reap),
     ] {
-        meet(&world, false, first, second).await;
+        meet(&world, Stands::Queued, first, second).await;
+    }
+}
+
+/// Who sets it back holds it, and then takes its message back.
+#[tokio::test]
+async fn who_meets_at_a_task_instance_that_is_stuck() {
+    let world = database().await;
+    for claim in [Act::Claim("one"), Act::ClaimNamed] {
+        meet(&world, Stands::Stuck, claim, Act::Unstick).await;
+        meet(&world, Stands::Stuck, Act::Unstick, claim).await;
     }
 }
 
@@ -210,7 +273,7 @@ async fn who_meets_at_a_running_task_instance() {
     let acts = [Act::Start, Act::Succeed, Act::Retry, Act::Clear, Act::Reap];
     for first in acts {
         for second in acts {
-            meet(&world, true, first, second).await;
+            meet(&world, Stands::Silent, first, second).await;
         }
     }
 }
