@@ -26,7 +26,7 @@ class Complaints:
         self._unanswered: set[Request] = set()
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.found.append(f"script error: {error}"))
-        page.on("request", lambda request: self._unanswered.add(request))
+        page.on("request", self._request)
         page.on("requestfinished", lambda request: self._unanswered.discard(request))
         page.on("response", self._response)
         page.on("requestfailed", self._request_failed)
@@ -41,6 +41,12 @@ class Complaints:
         waiting = ", ".join(sorted(f"{request.method} {request.url}" for request in self._unanswered))
         self._unanswered.clear()
         self.found.append(f"no answer within {timeout_ms} ms: {waiting}")
+
+    def _request(self, request: Request) -> None:
+        # What a page makes itself, such as the script of an editor's worker, is asked of no server, and Chromium does not
+        # always say that it was read.
+        if request.url.startswith(("http:", "https:")):
+            self._unanswered.add(request)
 
     def _console(self, message) -> None:
         # "Failed to load resource" only repeats an answer that `_response` judges by its status.

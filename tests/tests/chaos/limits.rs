@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::{PgPool, query_as};
@@ -68,8 +69,9 @@ impl Slot {
 /// Watches the use of all limits.
 pub(crate) struct Limits {
     limits: Vec<(String, i64)>,
+    seen: Arc<Mutex<Seen>>,
     stop: CancellationToken,
-    watcher: JoinHandle<Seen>,
+    watcher: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
@@ -97,20 +99,35 @@ impl Limits {
     /// Begins to watch.
     pub(crate) fn watch(pool: PgPool, limits: Vec<(String, i64)>) -> Self {
         let stop = CancellationToken::new();
-        let watcher = tokio::spawn(watch(pool, stop.clone()));
-        Self { limits, stop, watcher }
+        let seen = Arc::default();
+        let watcher = tokio::spawn(watch(pool, Arc::clone(&seen), stop.clone()));
+        Self { limits, seen, stop, watcher }
+    }
+
+    /// Whether each limit was reached by now.
+    pub(crate) fn are_reached(&self) -> bool {
+        let seen = self.seen.lock().expect("what was seen");
+        self.limits.iter().all(|(name, limit)| seen.most.get(name) >= Some(limit))
+    }
+
+    /// The highest use of each by now.
+    pub(crate) fn report(&self) -> String {
+        let seen = self.seen.lock().expect("what was seen");
+        let mut report = format!("highest use in {} looks:", seen.looks);
+        for (name, limit) in &self.limits {
+            let most = seen.most.get(name).copied().unwrap_or(0);
+            write!(report, "\n  {name}: {most} of {limit}").expect("a string takes all");
+        }
+        report
     }
 
     /// Ends the watch and asserts that no limit was exceeded at any moment seen, and that each was reached: one that was
     /// not has proven nothing. Returns the highest use of each.
     pub(crate) async fn assert_kept_and_reached(self) -> String {
         self.stop.cancel();
-        let seen = self.watcher.await.expect("the watch");
-        let mut report = format!("highest use in {} looks:", seen.looks);
-        for (name, limit) in &self.limits {
-            let most = seen.most.get(name).copied().unwrap_or(0);
-            write!(report, "\n  {name}: {most} of {limit}").expect("a string takes all");
-        }
+        let report = self.report();
+        self.watcher.await.expect("the watch");
+        let seen = self.seen.lock().expect("what was seen");
         for (name, limit) in &self.limits {
             assert_eq!(seen.most.get(name), Some(limit), "{name}; {report}");
         }
@@ -118,16 +135,20 @@ impl Limits {
     }
 }
 
-async fn watch(pool: PgPool, stop: CancellationToken) -> Seen {
-    let mut seen = Seen::default();
+async fn watch(pool: PgPool, seen: Arc<Mutex<Seen>>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let usage: Vec<(String, i64)> = query_as(USAGE).fetch_all(&pool).await.expect("the use of limits");
-        for (name, used) in usage {
-            let most = seen.most.entry(name).or_default();
-            *most = used.max(*most);
-        }
-        seen.looks += 1;
+        seen.lock().expect("what was seen").note(usage);
         sleep(PAUSE).await;
     }
-    seen
+}
+
+impl Seen {
+    fn note(&mut self, usage: Vec<(String, i64)>) {
+        self.looks += 1;
+        for (name, used) in usage {
+            let most = self.most.entry(name).or_default();
+            *most = used.max(*most);
+        }
+    }
 }

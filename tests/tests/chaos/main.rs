@@ -11,7 +11,7 @@ mod workload;
 
 use std::time::{Duration, Instant};
 
-use sqlx::query_scalar;
+use sqlx::{PgPool, query_as, query_scalar};
 use tokio::time::sleep;
 use tradewind_tests::component::Component;
 use tradewind_tests::deployment::{Deployment, PASSWORD, USER};
@@ -57,7 +57,7 @@ async fn nothing_is_lost_doubled_or_left_behind() {
     let deployment = deployment().await;
     let mut storm = Storm::new(seed, &deployment);
     storm.start_all();
-    trigger(&deployment, &workload).await;
+    trigger(&deployment, &workload, &Workload::default()).await;
     let figures = outlast(&mut storm, &deployment, &workload).await;
     assert_nothing_is_left(&deployment, &mut storm).await;
     show(&figures);
@@ -67,7 +67,6 @@ async fn nothing_is_lost_doubled_or_left_behind() {
 /// and queue for the same slots.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_official_scheduler_shares_the_work() {
-    let workload = Workload::of(TASKS / 3);
     let deployment = deployment().await;
     let pool = deployment.database().pool();
     let mut official = Component::official_scheduler(&deployment, "tradewind_queue.TradewindQueue");
@@ -80,25 +79,35 @@ async fn an_official_scheduler_shares_the_work() {
         (running == 4).then_some(())
     })
     .await;
-    trigger(&deployment, &workload).await;
 
+    // Who queues what is chance: there is more to do until both have queued, and until something waited for each limit.
     let limits = Limits::watch(pool.clone(), Limits::shared_with_others());
     let deadline = Instant::now() + PATIENCE;
-    while workload.unfinished_runs(pool).await.all > 0 {
-        assert!(Instant::now() < deadline, "not in time: {}", workload.left(pool).await);
-        sleep(Duration::from_millis(200)).await;
-    }
+    let mut workload = Workload::default();
+    let (by_official, by_ours) = loop {
+        let more = workload.and(&Workload::of(TASKS / 3));
+        trigger(&deployment, &more, &workload).await;
+        workload = more;
+        while workload.unfinished_runs(pool).await.all > 0 {
+            assert!(Instant::now() < deadline, "not in time: {}", workload.left(pool).await);
+            sleep(Duration::from_millis(200)).await;
+        }
+        let queued = queued_by(pool).await;
+        if queued.0 > 0 && queued.1 > 0 && limits.are_reached() {
+            break queued;
+        }
+        assert!(Instant::now() < deadline, "official Airflow and Tradewind queued {queued:?}; {}", limits.report());
+    };
     workload.assert_complete(pool).await;
     let evidence = Evidence::read(&folder(&deployment));
     evidence.assert_no_attempt_ran_twice();
     assert_eq!(evidence.attempts(), evidence.task_instances(), "nothing was killed, so nothing is tried again");
     evidence.assert_limits(&limits::SLOTS);
     let usage = limits.assert_kept_and_reached().await;
-    let queued = "SELECT count(*) FILTER (WHERE queued_by_job_id IS NOT NULL), \
-                         count(*) FILTER (WHERE queued_by_job_id IS NULL AND queued_dttm IS NOT NULL) FROM task_instance";
-    let (by_official, by_ours): (i64, i64) = sqlx::query_as(queued).fetch_one(pool).await.expect("counts");
-    show(&format!("queued by the official scheduler: {by_official}, by ours: {by_ours}\n{usage}"));
-    assert!(by_official > 0 && by_ours > 0, "both have queued: {by_official}, {by_ours}");
+    show(&format!(
+        "{} task instances, queued by the official scheduler: {by_official}, by ours: {by_ours}\n{usage}",
+        workload.tasks()
+    ));
     official.kill();
     assert_nothing_is_left(&deployment, &mut storm).await;
 }
@@ -120,7 +129,7 @@ async fn a_broker_that_repeats_and_reorders_does_no_harm() {
         .with("AIRFLOW__TRADEWIND__SQS_REPUBLISH_AFTER", "5");
     let mut storm = Storm::new(seed, &deployment);
     storm.start_all();
-    trigger(&deployment, &workload).await;
+    trigger(&deployment, &workload, &Workload::default()).await;
     let figures = outlast(&mut storm, &deployment, &workload).await;
     // Copies of what is done with are deleted, whenever they come.
     proxy.change(Faults::default());
@@ -200,9 +209,17 @@ fn folder(deployment: &Deployment) -> std::path::PathBuf {
     deployment.path().join("evidence")
 }
 
-/// Makes all runs through the REST API.
-async fn trigger(deployment: &Deployment, workload: &Workload) {
-    let mut webserver = Component::new(deployment, "webserver", &["webserver", "--port", "0"]);
+/// How many task instances the official scheduler has queued, and how many ours.
+async fn queued_by(pool: &PgPool) -> (i64, i64) {
+    let queued = "SELECT count(*) FILTER (WHERE queued_by_job_id IS NOT NULL), \
+                         count(*) FILTER (WHERE queued_by_job_id IS NULL AND queued_dttm IS NOT NULL) FROM task_instance";
+    query_as(queued).fetch_one(pool).await.expect("counts")
+}
+
+/// Makes all runs that are not made yet, through the REST API.
+async fn trigger(deployment: &Deployment, workload: &Workload, made: &Workload) {
+    let name = format!("webserver-{}", made.tasks());
+    let mut webserver = Component::new(deployment, &name, &["webserver", "--port", "0"]);
     webserver.start();
     let url = eventually("the web server", async || {
         let said = webserver.said();
@@ -211,9 +228,9 @@ async fn trigger(deployment: &Deployment, workload: &Workload) {
     })
     .await;
     let rest = Rest::log_in(&url, USER, PASSWORD).await;
-    for (dag_id, runs) in workload.runs() {
+    for ((dag_id, runs), (_, made)) in workload.runs().zip(made.runs()) {
         rest.unpause(dag_id).await;
-        for run in 0..runs {
+        for run in made..runs {
             rest.trigger(dag_id, &format!("run_{run}")).await;
         }
     }

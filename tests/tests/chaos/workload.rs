@@ -32,6 +32,7 @@ pub(crate) struct Unfinished {
 }
 
 /// Runs of all Dags.
+#[derive(Default)]
 pub(crate) struct Workload {
     runs: u32,
 }
@@ -41,6 +42,11 @@ impl Workload {
     pub(crate) fn of(tasks: u32) -> Self {
         let per_run: u32 = KINDS.iter().map(|kind| kind.success + kind.skipped).sum();
         Self { runs: tasks.div_ceil(per_run) }
+    }
+
+    /// This and more.
+    pub(crate) fn and(&self, more: &Self) -> Self {
+        Self { runs: self.runs + more.runs }
     }
 
     /// Runs by Dag.
