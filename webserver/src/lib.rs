@@ -21,6 +21,7 @@ mod cross_origin;
 mod dag_params;
 mod dependencies;
 mod error;
+mod kept;
 mod no_content;
 mod proxy;
 mod python;

@@ -1,8 +1,8 @@
-//! One answer for all who ask the same at once: a page that many look at asks every few seconds, and a page that is opened
-//! asks for much at a time.
+//! One answer for all who ask the same, at once or while nothing has changed: a page that many look at asks every few seconds,
+//! and a page that is opened asks for much at a time.
 
 use crate::auth::{self, Identity};
-use crate::single_flight::SingleFlight;
+use crate::kept::SharedWork;
 use crate::state::App;
 use axum::body::{self, Body};
 use axum::extract::{MatchedPath, Request, State};
@@ -29,8 +29,8 @@ const SHARED: &[&str] = &[
     "/api/v2/eventLogs",
 ];
 
-/// Answers that are being made, by who asks for what: rights and favourites are a person's own.
-pub(crate) type SharedAnswers = SingleFlight<(Identity, Uri), Answer>;
+/// Answers by who asks for what: rights and favourites are a person's own.
+pub(crate) type SharedAnswers = SharedWork<(Identity, Uri), Answer>;
 
 /// A whole answer.
 #[derive(Debug, Clone)]
@@ -40,19 +40,26 @@ pub(crate) struct Answer {
     body: Bytes,
 }
 
-/// Answers once what is asked several times at once.
+impl Answer {
+    /// How much memory it takes, if it is worth keeping.
+    fn bytes(&self) -> Option<usize> {
+        self.status.is_success().then_some(self.body.len() + size_of::<HeaderMap>())
+    }
+}
+
+/// Answers once what is asked several times.
 pub(crate) async fn share(State(app): State<App>, request: Request, next: Next) -> Response {
     if !is_worth_it(&app, &request) {
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
-    let Ok(identity) = auth::identify(&mut parts, &app).await else {
+    let Ok((identity, snapshot)) = auth::identify(&mut parts, &app).await else {
         // The handler says what is wrong.
         return next.run(Request::from_parts(parts, body)).await;
     };
     let key = (identity, parts.uri.clone());
     let work = async { whole(next.run(Request::from_parts(parts, body)).await).await };
-    match app.answers.run(&key, work).await {
+    match app.answers.get(&app.pool, &key, snapshot, work, Answer::bytes).await {
         Ok(Answer { status, headers, body }) => (status, headers, Body::from(body)).into_response(),
         Err(error) => crate::error::ApiError::internal(&error).into_response(),
     }

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 /// Shares one outcome among all who ask for the same meanwhile.
 ///
 /// Nobody gets an outcome that was begun before they asked, so that whoever has changed something sees it in the next
-/// answer: while one is being worked out, all who come wait together for the one after it. Nothing is kept.
+/// answer: while one is being worked out, all who come wait together for the one after it. Nothing is kept here.
 #[derive(Debug)]
 pub(crate) struct SingleFlight<K, V>(Mutex<HashMap<K, Arc<Line<V>>>>);
 

@@ -1,6 +1,7 @@
 //! What every handler can reach.
 
 use crate::auth::{self, AuthManager};
+use crate::kept::{SharedWork, Snapshot};
 use crate::options::{Options, OptionsError};
 use crate::serialized_dag::DagCache;
 use crate::shared_answer::SharedAnswers;
@@ -40,11 +41,11 @@ pub(crate) struct Shared {
     /// Hides secrets in answers and audit records.
     pub masker: SecretsMasker,
     /// Whether tokens are revoked, as is being asked.
-    pub revocations: SingleFlight<String, bool>,
-    /// Answers that are being made.
+    pub revocations: SingleFlight<String, (bool, Snapshot)>,
+    /// Answers that are being made, and those that still hold.
     pub answers: SharedAnswers,
-    /// Lines of the grid that are being made, by Dag and run.
-    pub grid_lines: SingleFlight<(String, String), Option<Bytes>>,
+    /// Lines of the grid, by Dag and run.
+    pub grid_lines: SharedWork<(String, String), Option<Bytes>>,
     /// Dags in serialized form, as pages show them.
     pub dags: DagCache,
     /// The OpenAPI document, once it was asked for.
@@ -72,7 +73,7 @@ impl App {
             masker: SecretsMasker::from_config(&config)?,
             revocations: SingleFlight::default(),
             answers: SharedAnswers::default(),
-            grid_lines: SingleFlight::default(),
+            grid_lines: SharedWork::default(),
             dags: DagCache::new(options.dag_cache_size),
             openapi: OnceCell::new(),
             scheduled_dags: Cache::default(),

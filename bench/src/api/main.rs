@@ -6,6 +6,7 @@
 
 mod fill;
 mod load;
+mod others;
 mod server;
 mod shape;
 
@@ -49,6 +50,9 @@ struct Arguments {
     /// Only kinds of requests whose name holds this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Commits that others make a second meanwhile: no answer is used for longer than nothing changes.
+    #[arg(long, default_value_t = 0)]
+    commits: u32,
     /// Leave official Airflow out.
     #[arg(long)]
     alone: bool,
@@ -89,6 +93,8 @@ async fn main() -> anyhow::Result<()> {
         fill::log(&home.path().join("logs"), &fill::dag_id(number))?;
     }
     let venv = std::path::absolute(&arguments.venv)?;
+    // Ends with the program.
+    tokio::spawn(others::commit(database.pool().clone(), arguments.commits));
     let tradewind = Program::Tradewind(arguments.binary.clone());
     let ours = measure(&arguments, &tradewind, home.path(), &venv, &database).await?;
     let theirs = if arguments.alone {

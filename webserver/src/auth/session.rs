@@ -2,10 +2,11 @@
 
 use super::manager::Identity;
 use crate::error::{ApiError, ApiResult};
+use crate::kept::Snapshot;
 use crate::options::Options;
 use crate::proxy::Scheme;
 use crate::state::App;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
@@ -15,61 +16,87 @@ use tradewind_airflow::jwt::TokenError;
 /// The cookie that carries the session token; the UI sets it after the log-in.
 pub(crate) const COOKIE: &str = "_token";
 
-/// Whom the cookie of a request names; [`refresh_session`] has found it valid.
+/// Who sent a request.
 #[derive(Debug, Clone)]
-struct CookieIdentity(Identity);
-
-/// Who sent a request, once that was asked.
-#[derive(Debug, Clone)]
-struct Known(Identity);
-
-/// Finds out who sent a request, so that nobody has to ask again.
-pub(crate) async fn identify(parts: &mut Parts, app: &App) -> ApiResult<Identity> {
-    let identity = identity_of(parts, app).await?;
-    parts.extensions.insert(Known(identity.clone()));
-    Ok(identity)
+struct Known {
+    identity: Identity,
+    /// What the database looked like when it was asked about the token, if it was.
+    snapshot: Option<Snapshot>,
 }
 
-/// Who sent a request: an explicit bearer token wins over the cookie.
+/// Whom the cookie of a request names; [`refresh_session`] has found it valid.
+#[derive(Debug, Clone)]
+struct InCookie(Known);
+
+/// Finds out who sent a request, so that nobody has to ask again, and what the database looks like now.
+pub(crate) async fn identify(parts: &mut Parts, app: &App) -> ApiResult<(Identity, Snapshot)> {
+    let Known { identity, snapshot } = known(parts, app).await?;
+    let snapshot = match snapshot {
+        Some(snapshot) => snapshot,
+        None => Snapshot::now(&app.pool).await?,
+    };
+    parts.extensions.insert(Known { identity: identity.clone(), snapshot: Some(snapshot.clone()) });
+    Ok((identity, snapshot))
+}
+
+/// What the database looks like once a request has come, at the cost of finding out who sent it.
+impl FromRequestParts<App> for Snapshot {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        Ok(identify(parts, app).await?.1)
+    }
+}
+
+/// Who sent a request.
 pub(super) async fn identity_of(parts: &Parts, app: &App) -> ApiResult<Identity> {
-    if let Some(Known(identity)) = parts.extensions.get() {
-        return Ok(identity.clone());
+    Ok(known(parts, app).await?.identity)
+}
+
+/// An explicit bearer token wins over the cookie.
+async fn known(parts: &Parts, app: &App) -> ApiResult<Known> {
+    if let Some(known) = parts.extensions.get::<Known>() {
+        return Ok(known.clone());
     }
     if let Some(token) = bearer(&parts.headers) {
-        return identity_of_token(&token, app).await;
+        return known_by_token(&token, app).await;
     }
     if let Some(identity) = app.auth_manager.without_token() {
-        return Ok(identity);
+        return Ok(Known { identity, snapshot: None });
     }
-    if let Some(CookieIdentity(identity)) = parts.extensions.get() {
-        return Ok(identity.clone());
+    if let Some(InCookie(known)) = parts.extensions.get() {
+        return Ok(known.clone());
     }
     match cookie(&parts.headers) {
-        Some(token) if !token.is_empty() => identity_of_token(&token, app).await,
+        Some(token) if !token.is_empty() => known_by_token(&token, app).await,
         _ => Err(ApiError::unauthorized("Not authenticated")),
     }
 }
 
-async fn identity_of_token(token: &str, app: &App) -> ApiResult<Identity> {
+async fn known_by_token(token: &str, app: &App) -> ApiResult<Known> {
     let claims = app.jwt.check(token).map_err(|error| match error {
         TokenError::Expired => ApiError::unauthorized("Token Expired"),
         TokenError::Invalid(_) => ApiError::forbidden("Invalid JWT token"),
     })?;
-    if let Some(jti) = claims.get("jti").and_then(|jti| jti.as_str())
-        && is_revoked(jti, app).await?
-    {
-        return Err(ApiError::forbidden("Invalid JWT token"));
+    let mut snapshot = None;
+    if let Some(jti) = claims.get("jti").and_then(|jti| jti.as_str()) {
+        let (is_revoked, seen) = is_revoked(jti, app).await?;
+        if is_revoked {
+            return Err(ApiError::forbidden("Invalid JWT token"));
+        }
+        snapshot = Some(seen);
     }
-    app.auth_manager.identity(&claims).ok_or_else(|| ApiError::forbidden("Invalid JWT token"))
+    let identity = app.auth_manager.identity(&claims).ok_or_else(|| ApiError::forbidden("Invalid JWT token"))?;
+    Ok(Known { identity, snapshot })
 }
 
-/// Whether somebody has logged out with that token. A page sends many requests with one token at once.
-async fn is_revoked(jti: &str, app: &App) -> ApiResult<bool> {
+/// Whether somebody has logged out with that token, and what the database looked like when that was asked. A page sends many
+/// requests with one token at once.
+async fn is_revoked(jti: &str, app: &App) -> ApiResult<(bool, Snapshot)> {
     let ask = async {
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM revoked_token WHERE jti = $1)")
-            .bind(jti)
-            .fetch_one(&app.pool)
-            .await
+        let statement = "SELECT EXISTS (SELECT FROM revoked_token WHERE jti = $1), pg_current_snapshot()::text";
+        let (is_revoked, snapshot): (bool, String) = sqlx::query_as(statement).bind(jti).fetch_one(&app.pool).await?;
+        Ok::<_, sqlx::Error>((is_revoked, Snapshot::from(snapshot)))
     };
     Ok(app.revocations.run(&jti.to_owned(), ask).await?)
 }
@@ -118,8 +145,8 @@ pub(crate) async fn refresh_session(
 ) -> Response {
     let mut is_stale = false;
     if let Some(token) = cookie(request.headers()) {
-        match identity_of_token(&token, &app).await {
-            Ok(identity) => drop(request.extensions_mut().insert(CookieIdentity(identity))),
+        match known_by_token(&token, &app).await {
+            Ok(known) => drop(request.extensions_mut().insert(InCookie(known))),
             Err(error) => is_stale = !error.status().is_server_error(),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::auth::{Resource, User};
 use crate::error::ApiResult;
+use crate::kept::Snapshot;
 use crate::query::Params;
 use crate::serialized_dag::{Child, Group, ROOT, SerializedDag};
 use crate::state::App;
@@ -133,15 +134,18 @@ struct Column<'a> {
 
 pub(super) async fn stream(
     State(app): State<App>,
+    snapshot: Snapshot,
     user: User,
     params: Params,
     Path(dag_id): Path<String>,
 ) -> ApiResult<Response> {
     user.may_read(Resource::Dag)?;
+    let bytes = |line: &Option<Bytes>| line.as_ref().map(Bytes::len);
     let lines = async_stream::stream! {
         for run_id in params.texts("run_ids") {
             let key = (dag_id.clone(), run_id);
-            match app.grid_lines.run(&key, line(&app, &key.0, &key.1)).await {
+            let line = line(&app, &key.0, &key.1);
+            match app.grid_lines.get(&app.pool, &key, snapshot.clone(), line, bytes).await {
                 Ok(Some(line)) => yield Ok(line),
                 Ok(None) => {}
                 Err(error) => {
