@@ -1,10 +1,12 @@
 -- The compare-and-set of task-instance states. Rows are locked in the order of their ids, so that two batches never
 -- wait for each other in a circle. A patch overlays the columns it names. What is held carries all that the update needs,
--- so that Postgres joins once.
+-- so that Postgres joins once. The plan is the same for any number of rows, and to make it takes longer than to follow it: in
+-- subqueries Postgres does not count them, and keeps the plan.
 WITH held AS (
     SELECT ti.id, w.sources, w.target, w.patch
     FROM task_instance ti
-    JOIN unnest($1::uuid[], $2::jsonb[], $3::text[], $4::jsonb[]) AS w (id, sources, target, patch) ON w.id = ti.id
+    JOIN unnest((SELECT $1::uuid[]), (SELECT $2::jsonb[]), (SELECT $3::text[]), (SELECT $4::jsonb[]))
+        AS w (id, sources, target, patch) ON w.id = ti.id
     WHERE w.sources ? coalesce(ti.state, 'none')
     ORDER BY ti.id
     FOR UPDATE OF ti
