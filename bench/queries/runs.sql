@@ -6,7 +6,7 @@ INSERT INTO dag_run (
 )
 SELECT
     version.dag_id, 'run_' || number, 'manual', 'success', date, date, date, date + interval '1 minute', date, '{}', date,
-    date, 'rest_api', date, date, (SELECT max(id) FROM log_template), version.id, 'not_started', date
+    date, 'REST_API', date, date, (SELECT max(id) FROM log_template), version.id, 'not_started', date
 FROM dag_version version
 CROSS JOIN generate_series(0, $3 - 1) AS number
 CROSS JOIN LATERAL (SELECT timestamptz '2026-01-01 00:00:00Z' + number * interval '1 hour' AS date) AS dates

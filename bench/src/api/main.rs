@@ -115,14 +115,23 @@ async fn measure(
     database: &TestDatabase,
 ) -> anyhow::Result<Outcome> {
     eprintln!("{}: starting", program.name());
-    let server = Server::start(program, home, venv, &database.sql_alchemy_conn()).await?;
+    let start = async || Server::start(program, home, venv, &database.sql_alchemy_conn()).await;
+    let duration = Duration::from_secs(arguments.seconds);
+    let mut server = start().await?;
     let mut shapes = Vec::new();
     for shape in SHAPES.iter().filter(|shape| shape.name.contains(&arguments.only)) {
-        let measured = match load::measure(&server, *shape, Duration::from_secs(arguments.seconds)).await {
+        let mut outcome = load::measure(&server, *shape, duration).await;
+        if outcome.is_err() && !server.is_running()? {
+            eprintln!("{}: {}: the server has crashed, and is started anew", program.name(), shape.name);
+            server = start().await?;
+            outcome = load::measure(&server, *shape, duration).await;
+        }
+        let measured = match outcome {
             Ok(measured) => measured,
             // What Tradewind does not answer is an error; what official Airflow does not is not measured.
             Err(error) if matches!(program, Program::Official(_)) => {
-                eprintln!("{}: {}: not measured: {error:#}", program.name(), shape.name);
+                let name = program.name();
+                eprintln!("{name}: {}: not measured: {error:#}\n{}", shape.name, server.last_words());
                 Measured::NOTHING
             }
             Err(error) => return Err(error),

@@ -1,7 +1,8 @@
 //! The two API servers, each started on the same database and ended again.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -10,6 +11,9 @@ use serde_json::Value;
 /// How long a server may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Lines of a server's log that explain why it failed.
+const LAST_WORDS: usize = 12;
+
 /// A running API server.
 pub(crate) struct Server {
     process: Child,
@@ -17,6 +21,8 @@ pub(crate) struct Server {
     pub(crate) address: String,
     /// What a user's requests carry.
     pub(crate) token: String,
+    /// What it wrote.
+    log: PathBuf,
 }
 
 /// Which of the two.
@@ -63,6 +69,8 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = format!("http://127.0.0.1:{port}");
+        let log = home.join(format!("{}.log", program.name()));
+        let output = File::create(&log)?;
         let process = program
             .command(port)
             .env("AIRFLOW_HOME", home)
@@ -73,11 +81,11 @@ impl Server {
             .env("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
             .env("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
             .env("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
             .spawn()
             .with_context(|| format!("{} cannot be started", program.name()))?;
-        let mut server = Self { process, address, token: String::new() };
+        let mut server = Self { process, address, token: String::new(), log };
         server.token = server.log_in().await.with_context(|| format!("{} does not start", program.name()))?;
         Ok(server)
     }
@@ -112,6 +120,18 @@ impl Server {
             family.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
         }
         Ok(kilobytes / 1024.0)
+    }
+
+    /// Whether it has not crashed.
+    pub(crate) fn is_running(&mut self) -> anyhow::Result<bool> {
+        Ok(self.process.try_wait()?.is_none())
+    }
+
+    /// The last lines that it wrote.
+    pub(crate) fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
     }
 
     /// Ends it.
