@@ -12,7 +12,7 @@ use crate::secrets_masker::SecretsMasker;
 const DEFAULT_LOGGER: &str = "task";
 
 /// Importance of a line, with the names of structlog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Passes every filter.
     Notset,
@@ -42,7 +42,8 @@ impl Level {
     }
 
     /// The level of a name or of one of its synonyms.
-    fn named(name: &str) -> Option<Self> {
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "notset" => Self::Notset,
             "debug" => Self::Debug,

@@ -7,7 +7,10 @@
 mod account;
 pub mod cloudwatch;
 pub mod ecs;
+mod error;
+pub mod logs;
 pub mod s3;
 pub mod sqs;
 
 pub use account::Account;
+pub use error::{AwsError, Kind};

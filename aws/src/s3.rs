@@ -1,4 +1,4 @@
-//! Buckets of S3: listing them, and fetching objects.
+//! Buckets of S3: listing them, fetching and uploading objects.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
-use aws_sdk_s3::types::{BucketVersioningStatus, EncodingType};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{BucketVersioningStatus, EncodingType, ServerSideEncryption};
 use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt as _;
 
@@ -213,6 +214,65 @@ impl Bucket {
         }
         file.sync_all().await.map_err(not_stored)?;
         Ok(answer.version_id)
+    }
+
+    /// Appends the content of an object to a file; false where there is no such object.
+    ///
+    /// # Errors
+    /// It cannot be fetched or stored.
+    pub async fn append_to(&self, key: &str, file: &mut tokio::fs::File) -> Result<bool, S3Error> {
+        let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
+        let mut answer = match answer.map_err(|error| self.error("s3:GetObject", Some(key), &error)) {
+            Ok(answer) => answer,
+            Err(S3Error::Changed { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        while let Some(part) = answer.body.next().await {
+            let broke_off =
+                |error| S3Error::BrokeOff { key: key.to_owned(), detail: DisplayErrorContext(&error).to_string() };
+            let written = file.write_all(&part.map_err(broke_off)?).await;
+            written.map_err(|source| S3Error::File { key: key.to_owned(), source })?;
+        }
+        Ok(true)
+    }
+
+    /// The content of an object, of which no more than `limit` bytes; `None` where there is no such object.
+    ///
+    /// # Errors
+    /// It cannot be fetched.
+    pub async fn read(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, S3Error> {
+        let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
+        let mut answer = match answer.map_err(|error| self.error("s3:GetObject", Some(key), &error)) {
+            Ok(answer) => answer,
+            Err(S3Error::Changed { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut content = Vec::new();
+        while let Some(part) = answer.body.next().await {
+            let broke_off =
+                |error| S3Error::BrokeOff { key: key.to_owned(), detail: DisplayErrorContext(&error).to_string() };
+            let part = part.map_err(broke_off)?;
+            content.extend_from_slice(&part[..part.len().min(limit - content.len())]);
+            if content.len() == limit {
+                break;
+            }
+        }
+        Ok(Some(content))
+    }
+
+    /// Uploads a file as an object, `encrypted` with a key of S3 (`AES256`) where the bucket does not say otherwise.
+    ///
+    /// # Errors
+    /// It cannot be read or uploaded.
+    pub async fn upload(&self, key: &str, file: &Path, encrypted: bool) -> Result<(), S3Error> {
+        let body = ByteStream::from_path(file).await.map_err(|error| S3Error::File {
+            key: key.to_owned(),
+            source: std::io::Error::other(DisplayErrorContext(&error).to_string()),
+        })?;
+        let encryption = encrypted.then_some(ServerSideEncryption::Aes256);
+        let request = self.client.put_object().bucket(&self.name).key(key).set_server_side_encryption(encryption);
+        let answer = request.body(body).send().await;
+        answer.map(|_| ()).map_err(|error| self.error("s3:PutObject", None, &error))
     }
 
     fn error<E>(&self, action: &'static str, key: Option<&str>, error: &SdkError<E>) -> S3Error

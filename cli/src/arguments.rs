@@ -102,6 +102,18 @@ pub(crate) enum Component {
     },
 }
 
+impl Component {
+    /// What it is called in logs.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Scheduler => "scheduler",
+            Self::DagProcessor { .. } => "dag-processor",
+            Self::Worker { .. } => "worker",
+            Self::Webserver { .. } => "webserver",
+        }
+    }
+}
+
 /// Commands on Dags.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DagsCommand {

@@ -1,6 +1,7 @@
 //! The processes of a deployment: each connects, checks the schema, says that it is well, and works until the shutdown.
 
 use std::net::ToSocketAddrs;
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::net::TcpListener;
@@ -11,6 +12,7 @@ use tradewind_bundle::health::BundleHealth;
 use tradewind_dag_processor::{self as dag_processor, DagProcessor};
 use tradewind_metadata::job::JobType;
 use tradewind_metadata::{Database, migrate};
+use tradewind_remote_log::{self as remote_log, ProcessLog};
 use tradewind_scheduler::{self as scheduler, Scheduler};
 use tradewind_supervisor::evaluator::{self, Evaluator};
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
@@ -27,12 +29,38 @@ use crate::monitor::{Monitor, Sign};
 use crate::shutdown;
 use crate::venv::Venv;
 
-/// Runs a component until a signal, or until its parent is gone.
-pub(crate) async fn run(component: Component, config: Config, with_parent: bool) -> Result<()> {
+/// How long the last lines of its log may take to be sent.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Runs a component until a signal, or until its parent is gone. Its `log` is sent meanwhile, if there is one.
+pub(crate) async fn run(
+    component: Component,
+    config: Config,
+    with_parent: bool,
+    log: Option<ProcessLog>,
+) -> Result<()> {
     let shutdown = shutdown::on_signal()?;
     if with_parent {
         shutdown::with_parent(shutdown.clone())?;
     }
+    let log = log.map(ProcessLog::start);
+    tracing::info!(
+        component = component.name(),
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        "starting"
+    );
+    let outcome = work(component, config, shutdown).await;
+    if let Some(log) = log {
+        if let Err(error) = &outcome {
+            tracing::error!(error = format!("{error:#}"), "the process ends");
+        }
+        log.stop(FAREWELL).await;
+    }
+    outcome
+}
+
+async fn work(component: Component, config: Config, shutdown: CancellationToken) -> Result<()> {
     match component {
         Component::Scheduler => run_scheduler(&config, shutdown).await,
         Component::DagProcessor { num_runs } => run_dag_processor(&config, num_runs, shutdown).await,
@@ -91,6 +119,7 @@ async fn run_dag_processor(config: &Config, num_runs: i64, shutdown: Cancellatio
         if num_runs < 0 { Ok(processor.run(shutdown.clone()).await?) } else { Ok(()) }
     };
     let outcome = watched("dag-processor", "", monitor, work).await;
+    processor.send_logs().await;
     host.stop().await;
     outcome
 }
@@ -186,13 +215,15 @@ async fn watched(
 fn pyhost_options(config: &Config) -> Result<pyhost::Options> {
     let python = Venv::find(config)?.program("python");
     let mut options = pyhost::Options { python, ..pyhost::Options::from_config(config)? };
-    for (name, value) in configuration::child_variables(config)? {
+    let bundles = configuration::child_variables(config)?;
+    let logs = remote_log::child_variables(config)?;
+    for (name, value) in bundles.into_iter().chain(logs) {
         options = options.with_variable(name, value);
     }
     Ok(options)
 }
 
 /// The name of this machine, as it is shown with jobs and task instances.
-fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     hostname::get().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }

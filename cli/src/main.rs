@@ -69,10 +69,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Tie(tie) => return Err(standalone::tie::run(&tie)),
         Command::Component(component) => {
             let config = Config::load()?;
-            logging::start(&config)?;
+            let log = logging::start_component(&config, component.name(), &component::hostname())?;
             // The scheduler does one thing after another: more threads would cost it memory and time.
             let runtime = if matches!(component, Component::Scheduler) { small_runtime()? } else { Runtime::new()? };
-            runtime.block_on(component::run(component, config, arguments.with_parent))?;
+            runtime.block_on(component::run(component, config, arguments.with_parent, log))?;
         }
     }
     Ok(ExitCode::SUCCESS)

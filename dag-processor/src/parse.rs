@@ -14,6 +14,7 @@ use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_airflow::supervisor_protocol::dag_processor::{DagFileParseRequest, DagFileParsingResult, ToManager};
 use tradewind_airflow::supervisor_protocol::response::{ErrorResponse, ErrorType};
 use tradewind_airflow::supervisor_protocol::to_supervisor::ToSupervisor;
+use tradewind_remote_log::{Follow, Shipping};
 use tradewind_supervisor::child::{Child, ExitStatus, Process, Requests};
 use tradewind_supervisor::output::{DAG_PROCESSOR, Forwarder, Limits};
 use tradewind_supervisor::pyhost::{ChildKind, PyHost, PyHostError};
@@ -37,6 +38,8 @@ pub(crate) struct Parser {
     pub(crate) masker: SecretsMasker,
     pub(crate) timeout: Duration,
     pub(crate) log_directory: PathBuf,
+    /// Sends logs of files to CloudWatch, if they go there.
+    pub(crate) shipping: Option<Shipping>,
 }
 
 /// How parsing went.
@@ -77,6 +80,8 @@ impl Parser {
         let masker = self.masker.fresh();
         self.host.preload(&bundle.path.join(&key.path)).await;
         let Child { process, mut requests, output } = self.host.spawn(ChildKind::DagFile).await?;
+        // Held until the log is complete.
+        let _followed = self.follow(key);
         let log = self.log(key);
         let limits = Limits { total_bytes: Some(LOG_BYTES), ..Limits::default() };
         let mut forwarder = Forwarder::start(output, DAG_PROCESSOR, log, masker.clone(), limits);
@@ -176,6 +181,13 @@ impl Parser {
             hide_secrets(body, masker);
         }
         answer
+    }
+
+    /// The stream is named as in an Amazon MWAA environment.
+    fn follow(&self, key: &FileKey) -> Option<Follow> {
+        let stream = format!("scheduler_dag_processor_{}.log", key.path.display());
+        let path = log_file::path(&self.log_directory, key, Utc::now());
+        Some(self.shipping.as_ref()?.follow(path, Path::new(&stream)))
     }
 
     fn log(&self, key: &FileKey) -> Option<File> {

@@ -18,6 +18,7 @@ use tradewind_bundle::provider::SnapshotProvider;
 use tradewind_metadata::job::{Job as ComponentJob, JobType};
 use tradewind_metadata::parse_result::{self, Schedule, request};
 use tradewind_metadata::{Database, MetadataError, dag_bundle};
+use tradewind_remote_log::{self as remote_log, Kind, Shipping};
 use tradewind_supervisor::evaluator::{self, Evaluator, service};
 use tradewind_supervisor::pyhost::PyHost;
 use tradewind_supervisor::requests::{Answers, SetUpError};
@@ -38,6 +39,9 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Dags whose rows are refreshed in one transaction.
 const REFRESH_BATCH: usize = 500;
+
+/// How long the ends of logs may take to be sent.
+const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why there can be no Dag processor.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +94,7 @@ impl DagProcessor {
                 masker: SecretsMasker::from_config(config)?,
                 timeout: options.file_timeout,
                 log_directory: options.log_directory.clone(),
+                shipping: remote_log::group(config, Kind::DagProcessing)?.map(Shipping::to_group),
             },
             defaults: options.defaults.clone(),
             write: options.write.clone(),
@@ -101,6 +106,13 @@ impl DagProcessor {
     #[must_use]
     pub fn bundle_health(&self) -> BundleHealth {
         self.bundle_health.clone()
+    }
+
+    /// Sends what is left of the logs of files to where they go besides files, for a while. Nothing is parsed any more.
+    pub async fn send_logs(&self) {
+        if let Some(shipping) = &self.parser.parser.shipping {
+            shipping.stop(LOG_TIMEOUT).await;
+        }
     }
 
     /// Parses until `shutdown`. Trouble with the database or with files is logged and does not end it.

@@ -187,8 +187,9 @@ def tell_versioning_of_buckets():
 class Faults:
     """Fails the requests that a test wants to fail.
 
-    `PUT /_faults` sets the list of faults; each has the start of a path, may name a method and a part of the query, and says
-    what comes instead of an answer: `status` and `code` of an error, or `bytes`, after which the body of the answer breaks off.
+    `PUT /_faults` sets the list of faults; each has the start of a path, may name a method, a part of the query, and the end of a
+    `target` (`SERVICE.OPERATION` of those services whose requests all have one path), and says what comes instead of an answer:
+    `status` and `code` of an error, or `bytes`, after which the body of the answer breaks off.
     """
 
     def __init__(self, application):
@@ -206,8 +207,13 @@ class Faults:
         if "bytes" in fault:
             return [b"".join(self.application(environ, start_response))[: fault["bytes"]]]
         code = fault["code"]
-        body = f"<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>".encode()
-        headers = [("content-type", "application/xml"), ("content-length", str(len(body)))]
+        if "target" in fault:
+            kind = "application/x-amz-json-1.1"
+            body = json.dumps({"__type": code, "message": "as the test wants it"}).encode()
+        else:
+            kind = "application/xml"
+            body = f"<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>".encode()
+        headers = [("content-type", kind), ("content-length", str(len(body)))]
         start_response(f"{fault['status']} {code}", headers)
         return [body]
 
@@ -217,6 +223,7 @@ class Faults:
             environ["PATH_INFO"].startswith(fault["path"])
             and environ["REQUEST_METHOD"] == fault.get("method", environ["REQUEST_METHOD"])
             and fault.get("query", "") in environ["QUERY_STRING"]
+            and environ.get("HTTP_X_AMZ_TARGET", "").endswith(fault.get("target", ""))
         )
 
 

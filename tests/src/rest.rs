@@ -31,6 +31,18 @@ impl Rest {
         self.call(Method::GET, &format!("/api/v2/{path}"), None).await
     }
 
+    /// Reads a resource of the API as lines of JSON.
+    ///
+    /// # Panics
+    /// When the server refuses, or a line is no JSON.
+    pub async fn get_lines(&self, path: &str) -> Vec<Value> {
+        let request = self.http.get(format!("{}/api/v2/{path}", self.base_url)).bearer_auth(&self.token);
+        let answer = request.header("accept", "application/x-ndjson").send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        let text = answer.text().await.expect("a text");
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+    }
+
     /// Asks for something to be done.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
         self.call(Method::POST, &format!("/api/v2/{path}"), Some(body)).await

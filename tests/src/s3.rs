@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
-use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_s3::types::{BucketVersioningStatus, ServerSideEncryption, VersioningConfiguration};
 
 use crate::aws::AwsEmulator;
 
@@ -50,6 +50,12 @@ impl TestBucket {
         let upload = begun.expect("a begun upload").upload_id.expect("its id");
         let part = self.client.upload_part().bucket(&self.name).key(key).upload_id(upload).part_number(1);
         part.body(first_part.as_bytes().to_vec().into()).send().await.expect("an uploaded part");
+    }
+
+    /// Whether an object is encrypted with a key of S3 on somebody's demand.
+    pub async fn is_encrypted(&self, key: &str) -> bool {
+        let head = self.client.head_object().bucket(&self.name).key(key).send().await.expect("an object");
+        head.server_side_encryption == Some(ServerSideEncryption::Aes256)
     }
 
     /// Deletes the bucket, which must be empty.

@@ -17,6 +17,7 @@ use tradewind_airflow::jwt::Jwt;
 use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_airflow::simple_auth::SimpleAuth;
 use tradewind_metadata::serialized_dag::Cache;
+use tradewind_remote_log::Reader;
 
 /// The shared state; cheap to clone.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub fernet: Fernet,
     /// Hides secrets in answers and audit records.
     pub masker: SecretsMasker,
+    /// Reads logs of attempts from where they go besides files, if they go anywhere.
+    pub remote_logs: Option<Reader>,
     /// Whether tokens are revoked, as is being asked.
     pub revocations: SingleFlight<String, (bool, Snapshot)>,
     /// Answers that are being made, and those that still hold.
@@ -71,6 +74,7 @@ impl App {
             jwt: Jwt::for_users(&config, &options.jwt_secret)?,
             fernet: Fernet::new(&config.string("core", "fernet_key")?)?,
             masker: SecretsMasker::from_config(&config)?,
+            remote_logs: Reader::from_config(&config)?,
             revocations: SingleFlight::default(),
             answers: SharedAnswers::default(),
             grid_lines: SharedWork::default(),

@@ -1,11 +1,14 @@
-//! Logs of attempts, read from the files that workers write (`airflow/utils/log/file_task_handler.py`).
+//! Logs of attempts, read from the files that workers write and from where these are sent
+//! (`airflow/utils/log/file_task_handler.py`).
 
 use crate::query::parse_time;
 use crate::timestamp::Timestamp;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::fs;
+use tradewind_remote_log::RemoteLog;
 
 /// One line: when, what, and what else the logger noted.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,21 +72,22 @@ impl Message {
     }
 }
 
-/// Messages of all files of an attempt, in order of time, and the files they came from.
+/// What is there of a log in one place: texts of lines, and where they came from.
 #[derive(Debug, Default)]
-pub(crate) struct TaskLog {
-    /// The files.
-    pub sources: Vec<PathBuf>,
-    /// The lines.
-    pub messages: Vec<Message>,
+pub(crate) struct Parts {
+    sources: Vec<String>,
+    texts: Vec<String>,
 }
 
-impl TaskLog {
+impl Parts {
     /// Reads every file whose name starts with the given one, since triggers write files of their own beside it.
-    pub(crate) async fn read(base: &Path, relative: &Path) -> io::Result<Self> {
-        let mut log = Self::default();
-        let mut timed: Vec<(i64, usize, Message)> = Vec::new();
-        let base = fs::canonicalize(base).await?;
+    pub(crate) async fn of_files(base: &Path, relative: &Path) -> io::Result<Self> {
+        let mut parts = Self::default();
+        let base = match fs::canonicalize(base).await {
+            Ok(base) => base,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(parts),
+            Err(error) => return Err(error),
+        };
         for path in files(&base.join(relative)).await? {
             // A link that leads out of the log folder is not followed.
             let Ok(resolved) = fs::canonicalize(&path).await else { continue };
@@ -91,25 +95,61 @@ impl TaskLog {
                 continue;
             }
             let Ok(bytes) = fs::read(&resolved).await else { continue };
+            parts.texts.push(String::from_utf8_lossy(&bytes).into_owned());
+            parts.sources.push(path.display().to_string());
+        }
+        Ok(parts)
+    }
+
+    /// Whether nothing was found, not even an empty file.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+}
+
+impl From<RemoteLog> for Parts {
+    fn from(log: RemoteLog) -> Self {
+        Self { sources: log.sources, texts: log.parts.into_iter().map(|part| part.text).collect() }
+    }
+}
+
+/// Messages of all parts of an attempt's log, in order of time, and where they came from.
+#[derive(Debug, Default)]
+pub(crate) struct TaskLog {
+    /// Where they came from.
+    pub sources: Vec<String>,
+    /// The lines.
+    pub messages: Vec<Message>,
+}
+
+impl TaskLog {
+    /// Merges what files of this machine have with what was sent elsewhere, which as a rule is the same.
+    pub(crate) fn merged(remote: Parts, local: Parts) -> Self {
+        let mut timed: Vec<(i64, usize, Message)> = Vec::new();
+        let mut take = |text: &str, known: &HashSet<&str>| {
             let mut latest = i64::MIN;
-            for (number, line) in
-                String::from_utf8_lossy(&bytes).lines().enumerate().filter(|(_, line)| !line.is_empty())
-            {
+            for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
                 let message = Message::parse(line);
                 if let Some(timestamp) = message.timestamp {
                     latest = timestamp.0.timestamp_millis();
                 }
-                timed.push((latest, number, message));
+                if !known.contains(line) {
+                    timed.push((latest, number, message));
+                }
             }
-            log.sources.push(path);
-        }
+        };
+        remote.texts.iter().for_each(|text| take(text, &HashSet::new()));
+        let sent: HashSet<&str> = remote.texts.iter().flat_map(|text| text.lines()).collect();
+        local.texts.iter().for_each(|text| take(text, &sent));
         timed.sort_by_key(|(time, number, _)| (*time, *number));
+        let mut log = Self { sources: remote.sources, messages: Vec::with_capacity(timed.len()) };
+        log.sources.extend(local.sources);
         for (time, _, message) in timed {
             if time == i64::MIN || log.messages.last() != Some(&message) {
                 log.messages.push(message);
             }
         }
-        Ok(log)
+        log
     }
 }
 
@@ -157,9 +197,21 @@ mod tests {
         std::fs::write(folder.path().join("attempt=1.log"), line(1) + &line(3) + &line(3)).expect("writes");
         std::fs::write(folder.path().join("attempt=1.log.trigger.7.log"), line(2)).expect("writes");
         std::os::unix::fs::symlink(outside.path(), folder.path().join("attempt=1.log.evil")).expect("links");
-        let log = TaskLog::read(folder.path(), Path::new("attempt=1.log")).await.expect("readable");
-        let events: Vec<_> = log.messages.iter().map(|message| message.event.as_str()).collect();
-        assert_eq!(events, ["1", "2", "3"]);
+        let read = async || Parts::of_files(folder.path(), Path::new("attempt=1.log")).await.expect("readable");
+        let events = |log: &TaskLog| log.messages.iter().map(|message| message.event.clone()).collect::<Vec<_>>();
+        let log = TaskLog::merged(Parts::default(), read().await);
+        assert_eq!(events(&log), ["1", "2", "3"]);
         assert_eq!(log.sources.len(), 2);
+
+        let sent = Parts { sources: vec!["remote".to_owned()], texts: vec![line(3) + &line(4)] };
+        let log = TaskLog::merged(sent, read().await);
+        assert_eq!(events(&log), ["1", "2", "3", "4"]);
+        assert_eq!((log.sources.len(), log.sources[0].as_str()), (3, "remote"));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_not_there_has_no_files() {
+        let parts = Parts::of_files(Path::new("/nowhere/at/all"), Path::new("attempt=1.log")).await.expect("no files");
+        assert!(parts.is_empty() && parts.sources.is_empty());
     }
 }

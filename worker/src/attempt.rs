@@ -32,6 +32,7 @@ use tradewind_metadata::clear::{self, AttemptName};
 use tradewind_metadata::queue::Claim;
 use tradewind_metadata::task_callback::{self, Ended, Outcome};
 use tradewind_model::state::TaskInstanceState;
+use tradewind_remote_log::Follow;
 use tradewind_supervisor::child::{Child, ESCALATION_DELAY, ExitStatus, Process, Requests};
 use tradewind_supervisor::output::{self, Forwarder, Limits};
 use tradewind_supervisor::pyhost::ChildKind;
@@ -100,6 +101,8 @@ impl NotRun {
 
 async fn run(resources: &Resources, claim: &Claim, end: CancellationToken) -> Result<(), NotRun> {
     let dag_version_id = claim.dag_version_id.ok_or(NotRun::NoDagVersion)?;
+    // Held until the log is complete, whose end is sent then.
+    let _followed = follow(resources, claim)?;
     let mut file = resources.log_paths.open(&logged(claim))?;
     // Held until the attempt has ended: it reads the files of its snapshot as it goes.
     let snapshot = match resources.snapshots.provide(&claim.bundle_name, claim.bundle_version.as_deref()).await {
@@ -147,6 +150,13 @@ async fn run(resources: &Resources, claim: &Claim, end: CancellationToken) -> Re
     let status = supervision.serve(verdict, end).await;
     supervision.conclude(status, should_retry).await;
     Ok(())
+}
+
+/// Sends the log of the attempt to where logs go besides files, if they go anywhere.
+fn follow(resources: &Resources, claim: &Claim) -> Result<Option<Follow>, NotRun> {
+    let Some(shipping) = &resources.shipping else { return Ok(None) };
+    let relative = resources.log_paths.relative(&logged(claim))?;
+    Ok(Some(shipping.follow(resources.log_paths.base().join(&relative), &relative)))
 }
 
 /// Says in the log of the attempt why it has no process.

@@ -10,6 +10,7 @@ use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_bundle::provider::SnapshotProvider;
 use tradewind_metadata::queue::Claimant;
 use tradewind_metadata::{Database, serialized_dag};
+use tradewind_remote_log::Shipping;
 use tradewind_supervisor::pyhost::PyHost;
 use tradewind_supervisor::requests::Answers;
 
@@ -28,6 +29,8 @@ pub(crate) struct Resources {
     /// The files of Dags that lie in S3.
     pub(crate) snapshots: SnapshotProvider,
     pub(crate) log_paths: LogPaths,
+    /// Sends logs to where they go besides files, if they go anywhere.
+    pub(crate) shipping: Option<Shipping>,
     /// Has the rules for names only; each attempt has its own secrets.
     pub(crate) masker: SecretsMasker,
     /// `[workers] socket_cleanup_timeout`.

@@ -15,6 +15,7 @@ use tradewind_bundle::provider::SnapshotProvider;
 use tradewind_metadata::fleet::Asked;
 use tradewind_metadata::queue::Claimant;
 use tradewind_metadata::{Database, MetadataError, serialized_dag};
+use tradewind_remote_log::{Shipping, TaskLogs};
 use tradewind_supervisor::pyhost::PyHost;
 use tradewind_supervisor::requests::{Answers, SetUpError};
 use uuid::Uuid;
@@ -29,6 +30,9 @@ use crate::slots::Slots;
 
 /// How long attempts may take once they were asked to end: SIGTERM, 5 s, SIGKILL, and the writing of their states.
 const END_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long the ends of logs may take to be sent when all attempts have ended.
+const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a worker cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +91,7 @@ impl Worker {
             heartbeats: Heartbeats::default(),
             preloaded: Mutex::default(),
             log_paths: LogPaths::from_config(config)?,
+            shipping: TaskLogs::from_config(config)?.map(Shipping::of_tasks),
             masker: SecretsMasker::from_config(config)?,
             socket_cleanup_timeout: config.seconds("workers", "socket_cleanup_timeout")?,
             task_success_overtime: config.seconds("core", "task_success_overtime")?,
@@ -156,6 +161,9 @@ impl Worker {
         let mut attempts = JoinSet::new();
         self.take_and_run(&mut attempts, &mut intake, asked, &end, &shutdown).await;
         tokio::join!(intake.close(), self.drain(attempts, &end));
+        if let Some(shipping) = &self.resources.shipping {
+            shipping.stop(LOG_TIMEOUT).await;
+        }
         heartbeats_stop.cancel();
         // It ends at once, and has nothing to say.
         let _ = heartbeats.await;

@@ -73,6 +73,22 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "cloudwatch_metrics", Some("False"), Kind::Boolean, false),
     option("tradewind", "cloudwatch_metrics_interval", Some("60"), Kind::Float, false),
     option("tradewind", "environment_name", Some(""), Kind::Text, false),
+    // Which logs go to CloudWatch, to the groups airflow-{environment_name}-Task and so on, and the least important of them
+    // (Amazon MWAA's LoggingConfiguration).
+    option("tradewind", "task_logs_enabled", Some("False"), Kind::Boolean, false),
+    option("tradewind", "task_logs_level", Some("INFO"), Kind::Text, false),
+    option("tradewind", "scheduler_logs_enabled", Some("False"), Kind::Boolean, false),
+    option("tradewind", "scheduler_logs_level", Some("INFO"), Kind::Text, false),
+    option("tradewind", "worker_logs_enabled", Some("False"), Kind::Boolean, false),
+    option("tradewind", "worker_logs_level", Some("INFO"), Kind::Text, false),
+    option("tradewind", "webserver_logs_enabled", Some("False"), Kind::Boolean, false),
+    option("tradewind", "webserver_logs_level", Some("INFO"), Kind::Text, false),
+    option("tradewind", "dag_processing_logs_enabled", Some("False"), Kind::Boolean, false),
+    option("tradewind", "dag_processing_logs_level", Some("INFO"), Kind::Text, false),
+    // Days for which a log group that is made here keeps its events; empty: for ever. The ARN of the KMS key that it is
+    // encrypted with; empty: a key of CloudWatch's own.
+    option("tradewind", "cloudwatch_logs_retention", Some(""), Kind::Integer, false),
+    option("tradewind", "cloudwatch_logs_kms_key", Some(""), Kind::Text, false),
     // Connections to the metadata database per process.
     option("tradewind", "database_pool_size", Some("8"), Kind::Integer, false),
     // Loopback ports of the health and metrics endpoints; 0: any free one.

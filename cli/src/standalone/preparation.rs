@@ -9,6 +9,7 @@ use nix::unistd::{AccessFlags, access};
 use tradewind_airflow::config::{Config, Environment, Origin};
 use tradewind_bundle::configuration::{self, Place};
 use tradewind_metadata::connect_options;
+use tradewind_remote_log as remote_log;
 use tradewind_supervisor::pyhost;
 use tradewind_webserver::WebServer;
 
@@ -217,6 +218,10 @@ fn check_options(config: &Config, venv: &Venv) -> Result<()> {
     tradewind_scheduler::Options::from_config(config, String::new())?;
     tradewind_dag_processor::Options::from_config(config, Some(venv.airflow()))?;
     WebServer::check(config, venv.airflow())?;
+    remote_log::TaskLogs::from_config(config)?;
+    for kind in remote_log::Kind::ALL {
+        remote_log::group(config, kind)?;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::error::{ApiError, ApiResult, Problem};
 use crate::query::{Params, PathInt};
 use crate::signed_token;
 use crate::state::App;
-use crate::task_log::{Message, TaskLog};
+use crate::task_log::{Message, Parts, TaskLog};
 use crate::timestamp::Timestamp;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -102,18 +102,24 @@ async fn messages(
     }
     let paths = LogPaths::from_config(&app.config).map_err(|error| ApiError::internal(&error))?;
     let relative = paths.relative(name).map_err(|error| ApiError::internal(&error))?;
-    let log = TaskLog::read(paths.base(), &relative).await.map_err(|error| ApiError::internal(&error))?;
+    let remote = match &app.remote_logs {
+        Some(reader) => Parts::from(reader.read(&relative).await),
+        None => Parts::default(),
+    };
+    let local = Parts::of_files(paths.base(), &relative).await.map_err(|error| ApiError::internal(&error))?;
+    let is_missing = remote.is_empty() && local.is_empty();
+    let log = TaskLog::merged(remote, local);
     let total = log.messages.len();
     if let Some(position) = position {
         let skipped = usize::try_from(position).unwrap_or(usize::MAX);
         return Ok((log.messages.into_iter().skip(skipped).collect(), total));
     }
     let mut messages = vec![Message::plain("::group::Log message source details")];
-    if log.sources.is_empty() && !matches!(attempt.state.as_deref(), Some("running" | "deferred" | "queued")) {
+    if is_missing && !matches!(attempt.state.as_deref(), Some("running" | "deferred" | "queued")) {
         let missing = paths.base().join(&relative);
         messages.push(Message::plain(format!("Log file does not exist: {}", missing.display())));
     }
-    messages.extend(log.sources.iter().map(|source| Message::plain(source.display().to_string())));
+    messages.extend(log.sources.iter().map(Message::plain));
     messages.push(Message::plain("::endgroup::"));
     messages.extend(log.messages);
     Ok((messages, total))
