@@ -3,7 +3,7 @@
 use aws_config::{BehaviorVersion, SdkConfig};
 #[cfg(feature = "testing")]
 use aws_sdk_s3::config::Credentials;
-use aws_sdk_s3::config::HttpClient;
+use aws_sdk_s3::config::{HttpClient, Region};
 use aws_smithy_http_client::{Builder, tls};
 
 /// The account a process works in, as the SDK's standard chain finds it: variables, shared files, a credentials process, the
@@ -16,11 +16,37 @@ pub struct Account {
     config: SdkConfig,
 }
 
+/// What a configuration may say of an account by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// A profile of the shared files.
+    pub profile: Option<String>,
+    /// The region.
+    pub region: Option<String>,
+    /// An address in place of AWS's.
+    pub endpoint: Option<String>,
+}
+
 impl Account {
     /// Looks for region and credentials. Nothing is asked of AWS yet, and nothing fails before a request needs what was not
     /// found.
     pub async fn from_environment() -> Self {
         Self { config: aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await }
+    }
+
+    /// The same, with what `choices` say in place of what is found.
+    pub async fn chosen(choices: &Choices) -> Self {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+        if let Some(profile) = &choices.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &choices.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(endpoint) = &choices.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        Self { config: loader.load().await }
     }
 
     /// The account of an emulator at this address.

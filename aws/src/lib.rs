@@ -10,7 +10,8 @@ pub mod ecs;
 mod error;
 pub mod logs;
 pub mod s3;
+pub mod secrets;
 pub mod sqs;
 
-pub use account::Account;
+pub use account::{Account, Choices};
 pub use error::{AwsError, Kind};

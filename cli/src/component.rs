@@ -14,6 +14,7 @@ use tradewind_metadata::job::JobType;
 use tradewind_metadata::{Database, migrate};
 use tradewind_remote_log::{self as remote_log, ProcessLog};
 use tradewind_scheduler::{self as scheduler, Scheduler};
+use tradewind_secrets as secrets;
 use tradewind_supervisor::evaluator::{self, Evaluator};
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
 use tradewind_webserver::{Network, WebServer};
@@ -217,7 +218,7 @@ fn pyhost_options(config: &Config) -> Result<pyhost::Options> {
     let mut options = pyhost::Options { python, ..pyhost::Options::from_config(config)? };
     let bundles = configuration::child_variables(config)?;
     let logs = remote_log::child_variables(config)?;
-    for (name, value) in bundles.into_iter().chain(logs) {
+    for (name, value) in bundles.into_iter().chain(logs).chain(secrets::child_variables(config)?) {
         options = options.with_variable(name, value);
     }
     Ok(options)

@@ -85,7 +85,7 @@ fn filter_at(level: &str) -> EnvFilter {
     })
 }
 
-const OUR_CRATES: [&str; 10] = [
+const OUR_CRATES: [&str; 11] = [
     "tradewind_aws",
     "tradewind_broker",
     "tradewind_dag_processor",
@@ -93,6 +93,7 @@ const OUR_CRATES: [&str; 10] = [
     "tradewind_metadata",
     "tradewind_remote_log",
     "tradewind_scheduler",
+    "tradewind_secrets",
     "tradewind_supervisor",
     "tradewind_webserver",
     "tradewind_worker",

@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
-use tradewind_airflow::config::{AIRFLOW_VERSION, Config};
+use tradewind_airflow::config::{AIRFLOW_VERSION, Config, Environment};
+use tradewind_secrets::look_up_option;
 
 use arguments::{Arguments, Command, Component, ConfigCommand, DagsCommand, DbCommand, TasksCommand};
 
@@ -45,18 +46,18 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Version => {
             console::say(format_args!("tradewind {} for Apache Airflow {AIRFLOW_VERSION}", env!("CARGO_PKG_VERSION")))
         }
-        Command::Config(ConfigCommand::List) => configuration::list(&Config::load()?),
+        Command::Config(ConfigCommand::List) => configuration::list(&config()?),
         Command::Config(ConfigCommand::GetValue { section, key }) => {
-            configuration::get_value(&Config::load()?, &section, &key)?;
+            configuration::get_value(&config()?, &section, &key)?;
         }
         Command::Dags(DagsCommand::Explain(what)) => {
-            small_runtime()?.block_on(explain::dag(&Config::load()?, &what))?;
+            small_runtime()?.block_on(explain::dag(&config()?, &what))?;
         }
         Command::Tasks(TasksCommand::Explain(what)) => {
-            small_runtime()?.block_on(explain::run(&Config::load()?, &what))?;
+            small_runtime()?.block_on(explain::run(&config()?, &what))?;
         }
         Command::Db(command) => {
-            let config = Config::load()?;
+            let config = config()?;
             logging::start(&config)?;
             small_runtime()?.block_on(async {
                 match command {
@@ -68,7 +69,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Standalone(options) => return small_runtime()?.block_on(standalone::run(options)),
         Command::Tie(tie) => return Err(standalone::tie::run(&tie)),
         Command::Component(component) => {
-            let config = Config::load()?;
+            let config = config()?;
             let log = logging::start_component(&config, component.name(), &component::hostname())?;
             // The scheduler does one thing after another: more threads would cost it memory and time.
             let runtime = if matches!(component, Component::Scheduler) { small_runtime()? } else { Runtime::new()? };
@@ -76,6 +77,11 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration of this process.
+fn config() -> Result<Config> {
+    Ok(Config::with_secrets(&Environment::of_process(), &look_up_option)?)
 }
 
 /// For commands that mostly wait.

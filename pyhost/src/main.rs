@@ -20,6 +20,7 @@ use crate::host::Host;
 
 const HOST_PY: &CStr = c_str(concat!(include_str!("host.py"), "\0"));
 const BUNDLE_PY: &CStr = c_str(concat!(include_str!("bundle.py"), "\0"));
+const SECRETS_PY: &CStr = c_str(concat!(include_str!("secrets.py"), "\0"));
 const EVALUATOR_PY: &CStr = c_str(concat!(include_str!("evaluator.py"), "\0"));
 
 const fn c_str(text: &'static str) -> &'static CStr {
@@ -59,6 +60,8 @@ fn run() -> anyhow::Result<()> {
         module.setattr("evaluator", evaluator)?;
         // Known from now on by the name that `tradewind_bundle::configuration` gives it.
         PyModule::from_code(py, BUNDLE_PY, c"tradewind_bundle.py", c"tradewind_bundle")?;
+        // The same by `tradewind_secrets::child_variables`.
+        PyModule::from_code(py, SECRETS_PY, c"tradewind_secrets.py", c"tradewind_secrets")?;
         Host::new(control, module)?.serve()
     })
 }

@@ -139,6 +139,10 @@ pub enum ConfigError {
     },
 }
 
+/// Looks an option up in a secrets backend: by the backend's class, its arguments (`[secrets] backend_kwargs`) and the name that
+/// the `_SECRET` form of the option has. `None` where the class is not known, else the value, or why there is none.
+pub type LookUp<'a> = &'a dyn Fn(&str, &str, &str) -> Option<Result<String, String>>;
+
 /// A resolved value.
 #[derive(Debug, Clone)]
 pub struct Value {
@@ -180,12 +184,18 @@ impl Config {
 
     /// Reads the configuration that an environment describes, and checks the type of every value.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        Self::with_secrets(environment, &|_, _, _| None)
+    }
+
+    /// The same, looking `_SECRET` forms of options up in secrets backends that `look_up` knows.
+    pub fn with_secrets(environment: &Environment, look_up: LookUp<'_>) -> Result<Self, ConfigError> {
         let home = environment.airflow_home();
         let file = environment.airflow_config(&home);
         let ini = sources::read_file(&file)?;
         let mut values = HashMap::new();
         for option in all_options() {
-            let value = sources::resolve(option, environment, &ini, &home)?;
+            let sources = sources::Sources { environment, file: &ini, home: &home, look_up };
+            let value = sources::resolve(option, sources)?;
             check_kind(&value)?;
             values.insert((option.section, option.key), value);
         }

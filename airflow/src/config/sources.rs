@@ -6,7 +6,7 @@ use std::process::Command;
 
 use configparser::ini::Ini;
 
-use super::{ConfigError, ConfigOption, Origin, Value};
+use super::{ConfigError, ConfigOption, LookUp, Origin, Value};
 
 /// A value that no option of the tables describes.
 #[derive(Debug, Clone)]
@@ -134,23 +134,23 @@ pub(super) fn undescribed(
     found
 }
 
+/// What values come from.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) file: &'a Ini,
+    pub(super) home: &'a Path,
+    pub(super) look_up: LookUp<'a>,
+}
+
 /// The value of one option by Airflow's order of precedence.
-pub(super) fn resolve(
-    option: &'static ConfigOption,
-    environment: &Environment,
-    file: &Ini,
-    home: &Path,
-) -> Result<Value, ConfigError> {
-    let (text, origin) = find(option, environment, file, home)?;
+pub(super) fn resolve(option: &'static ConfigOption, sources: Sources<'_>) -> Result<Value, ConfigError> {
+    let (text, origin) = find(option, sources)?;
     Ok(Value { option, text, origin })
 }
 
-fn find(
-    option: &'static ConfigOption,
-    environment: &Environment,
-    file: &Ini,
-    home: &Path,
-) -> Result<(Option<String>, Origin), ConfigError> {
+fn find(option: &'static ConfigOption, sources: Sources<'_>) -> Result<(Option<String>, Origin), ConfigError> {
+    let Sources { environment, file, home, .. } = sources;
     let variable =
         format!("AIRFLOW__{}__{}", option.section.to_uppercase().replace('.', "_"), option.key.to_uppercase());
     if let Some(text) = environment.get(&variable) {
@@ -161,7 +161,7 @@ fn find(
             return Ok((Some(run(option, command)?), Origin::Command));
         }
         if let Some(secret) = environment.get(&format!("{variable}_SECRET")) {
-            return Ok((Some(look_up_secret(option, environment, file, secret)?), Origin::Secret));
+            return Ok((Some(look_up_secret(option, sources, secret)?), Origin::Secret));
         }
     }
     let in_file = |key: &str| file.get(option.section, key).map(|text| environment.expand(&text.replace("%%", "%")));
@@ -173,7 +173,7 @@ fn find(
             return Ok((Some(run(option, &command)?), Origin::Command));
         }
         if let Some(secret) = in_file(&format!("{}_secret", option.key)) {
-            return Ok((Some(look_up_secret(option, environment, file, &secret)?), Origin::Secret));
+            return Ok((Some(look_up_secret(option, sources, &secret)?), Origin::Secret));
         }
     }
     let default = option.default.map(|text| text.replace("{AIRFLOW_HOME}", &home.to_string_lossy()));
@@ -200,28 +200,23 @@ fn run(option: &ConfigOption, command: &str) -> Result<String, ConfigError> {
 
 /// Looks a `_SECRET` form up in the configured secrets backend.
 ///
-/// The backends that Airflow brings for this are Python classes; the one that is a plain file,
-/// `LocalFilesystemBackend`, is read here, the others are refused with a hint.
-fn look_up_secret(
-    option: &ConfigOption,
-    environment: &Environment,
-    file: &Ini,
-    name: &str,
-) -> Result<String, ConfigError> {
+/// Of the backends that Airflow brings for this, `LocalFilesystemBackend`, which is a plain file, is read here; others are left to
+/// who knows them.
+fn look_up_secret(option: &ConfigOption, sources: Sources<'_>, name: &str) -> Result<String, ConfigError> {
     let failed = |detail: String| ConfigError::Source { section: option.section, key: option.key, detail };
     let setting = |key: &str| {
-        environment
-            .get(&format!("AIRFLOW__SECRETS__{}", key.to_uppercase()))
-            .map(str::to_owned)
-            .or_else(|| file.get("secrets", key))
-            .unwrap_or_default()
+        let variable = sources.environment.get(&format!("AIRFLOW__SECRETS__{}", key.to_uppercase()));
+        variable.map(str::to_owned).or_else(|| sources.file.get("secrets", key)).unwrap_or_default()
     };
     let backend = setting("backend");
     if !backend.ends_with(".LocalFilesystemBackend") {
-        return Err(failed(format!(
-            "its _SECRET form names {name:?}, but the secrets backend {backend:?} cannot be read here\nhint: use the \
-             _CMD form, or [secrets] backend = airflow.secrets.local_filesystem.LocalFilesystemBackend"
-        )));
+        return match (sources.look_up)(&backend, &setting("backend_kwargs"), name) {
+            Some(found) => found.map_err(|error| failed(format!("its _SECRET form names {name:?}: {error}"))),
+            None => Err(failed(format!(
+                "its _SECRET form names {name:?}, but the secrets backend {backend:?} cannot be read here\nhint: use the \
+                 _CMD form, or [secrets] backend = airflow.secrets.local_filesystem.LocalFilesystemBackend"
+            ))),
+        };
     }
     let arguments: serde_json::Value = serde_json::from_str(&setting("backend_kwargs"))
         .map_err(|error| failed(format!("[secrets] backend_kwargs is not JSON: {error}")))?;

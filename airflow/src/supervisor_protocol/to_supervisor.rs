@@ -245,11 +245,17 @@ messages! {
     GetConnection {
         /// Connection id.
         conn_id: String,
+        /// Whether the secrets backend of workers alone is asked: Tradewind's own, sent by a class that stands for it.
+        #[serde(default)]
+        of_backend: bool,
     }
     /// The value of a Variable.
     GetVariable {
         /// Variable key.
         key: String,
+        /// Whether the secrets backend of workers alone is asked: Tradewind's own, sent by a class that stands for it.
+        #[serde(default)]
+        of_backend: bool,
     }
     /// Keys of Variables, in order.
     GetVariableKeys {

@@ -10,6 +10,7 @@ use tradewind_airflow::config::{Config, Environment, Origin};
 use tradewind_bundle::configuration::{self, Place};
 use tradewind_metadata::connect_options;
 use tradewind_remote_log as remote_log;
+use tradewind_secrets::{Secrets, look_up_option};
 use tradewind_supervisor::pyhost;
 use tradewind_webserver::WebServer;
 
@@ -152,7 +153,7 @@ impl Variables {
         let environment = self.added.iter().fold(Environment::of_process(), |environment, (name, value)| {
             environment.with(*name, value.to_string_lossy())
         });
-        Ok(Config::from_environment(&environment)?)
+        Ok(Config::with_secrets(&environment, &look_up_option)?)
     }
 
     /// Names and values.
@@ -218,6 +219,7 @@ fn check_options(config: &Config, venv: &Venv) -> Result<()> {
     tradewind_scheduler::Options::from_config(config, String::new())?;
     tradewind_dag_processor::Options::from_config(config, Some(venv.airflow()))?;
     WebServer::check(config, venv.airflow())?;
+    Secrets::from_config(config)?;
     remote_log::TaskLogs::from_config(config)?;
     for kind in remote_log::Kind::ALL {
         remote_log::group(config, kind)?;

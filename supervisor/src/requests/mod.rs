@@ -26,11 +26,12 @@ use sqlx::postgres::Postgres;
 use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::fernet::{Fernet, FernetError};
 use tradewind_airflow::supervisor_protocol::response::{ErrorResponse, ErrorType};
-use tradewind_airflow::supervisor_protocol::to_supervisor::ToSupervisor;
+use tradewind_airflow::supervisor_protocol::to_supervisor::{DeleteVariable, PutVariable, ToSupervisor};
 use tradewind_metadata::Database;
 use tradewind_metadata::asset_event;
 use tradewind_metadata::dag_run_trigger::RunIdRule;
 use tradewind_metadata::serialized_dag;
+use tradewind_secrets::Secrets;
 use uuid::Uuid;
 
 /// The body of an answer: none when there is nothing to say, or the error that takes its place.
@@ -63,6 +64,7 @@ pub struct Answers {
     fernet: Arc<Fernet>,
     dags: serialized_dag::Cache,
     run_ids: RunIdRule,
+    secrets: Secrets,
     settings: Settings,
 }
 
@@ -99,7 +101,8 @@ impl Answers {
         };
         let fernet = Arc::new(Fernet::new(&config.string("core", "fernet_key")?)?);
         let run_ids = RunIdRule::new(config)?;
-        Ok(Self { database, fernet, dags: serialized_dag::Cache::default(), run_ids, settings })
+        let secrets = Secrets::from_config(config)?;
+        Ok(Self { database, fernet, dags: serialized_dag::Cache::default(), run_ids, secrets, settings })
     }
 
     /// Answers one request. Reports that end or pause the attempt are written to the database; the caller learns from
@@ -113,9 +116,17 @@ impl Answers {
         if scope == Scope::DagFile && !is_asked_while_parsing(&message) {
             return Err(unhandled());
         }
-        if let ToSupervisor::TriggerDagRun(asked) = message {
-            // May wait for a timetable of a plugin, and holds no connection meanwhile.
-            return dag_runs::trigger(self, scope.attempt()?, asked).await;
+        // These may wait for a timetable of a plugin, or for a service, and hold no connection meanwhile.
+        let message = match message {
+            ToSupervisor::TriggerDagRun(asked) => return dag_runs::trigger(self, scope.attempt()?, asked).await,
+            ToSupervisor::GetConnection(asked) => return secrets::get_connection(self, scope, asked).await,
+            ToSupervisor::GetVariable(asked) => return secrets::get_variable(self, scope, asked).await,
+            message => message,
+        };
+        if let ToSupervisor::PutVariable(PutVariable { key, .. })
+        | ToSupervisor::DeleteVariable(DeleteVariable { key }) = &message
+        {
+            self.secrets.forget_variable(key);
         }
         let mut connection = self.connection().await?;
         self.answer_on(&mut connection, scope, message).await
@@ -124,6 +135,11 @@ impl Answers {
     /// The Dags that answers are taken from.
     pub fn dags(&self) -> &serialized_dag::Cache {
         &self.dags
+    }
+
+    /// Where Connections and Variables are looked for before the database.
+    fn secrets(&self, scope: Scope) -> Secrets {
+        if scope == Scope::DagFile { self.secrets.remembering() } else { self.secrets.clone() }
     }
 
     async fn connection(&self) -> Result<PoolConnection<Postgres>, ErrorResponse> {
@@ -142,8 +158,6 @@ impl Answers {
             M::SetXCom(asked) => xcoms::set(connection, asked, self.settings.max_map_length).await,
             M::DeleteXCom(asked) => xcoms::delete(connection, asked).await,
 
-            M::GetConnection(asked) => secrets::get_connection(connection, &self.fernet, asked).await,
-            M::GetVariable(asked) => secrets::get_variable(connection, &self.fernet, asked).await,
             M::GetVariableKeys(asked) => secrets::get_variable_keys(connection, asked).await,
             M::PutVariable(asked) => secrets::put_variable(connection, &self.fernet, asked).await,
             M::DeleteVariable(asked) => secrets::delete_variable(connection, asked).await,
@@ -198,7 +212,7 @@ impl Answers {
             M::SkipDownstreamTasks(report) => report::skip_downstream(connection, scope.attempt()?, report).await,
 
             // Answered before it came here, and by whoever holds the child's sockets.
-            M::TriggerDagRun(_) | M::ResendLoggingFD(_) => Err(unhandled()),
+            M::TriggerDagRun(_) | M::GetConnection(_) | M::GetVariable(_) | M::ResendLoggingFD(_) => Err(unhandled()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Connections and Variables.
 //!
-//! The environment comes first in Airflow's search path; a child looks there by itself before it asks.
+//! A child asks in Airflow's order: the secrets backend of workers, which is asked here, its environment by itself, and then for
+//! what the API server has. Where that is looked for is told in `tradewind_secrets`.
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -12,22 +13,54 @@ use tradewind_airflow::supervisor_protocol::to_supervisor::{
 use tradewind_metadata::{connection as connections, variable};
 
 use super::refusal::of_metadata;
-use super::{Answer, absent, body, ok};
+use super::{Answer, Answers, Scope, absent, body, ok};
 
 /// Most Variable keys in one answer.
 const MAX_KEYS: i64 = 10_000;
 
-pub(super) async fn get_connection(database: &mut PgConnection, fernet: &Fernet, asked: GetConnection) -> Answer {
-    match connections::get(database, fernet, &asked.conn_id).await.map_err(of_metadata)? {
+/// The answer to a Connection that is asked for. No connection to the database is held while a service is asked.
+pub(super) async fn get_connection(answers: &Answers, scope: Scope, asked: GetConnection) -> Answer {
+    let GetConnection { conn_id, of_backend } = asked;
+    let secrets = answers.secrets(scope);
+    let found = if of_backend {
+        secrets.connection_of_workers(&conn_id).await
+    } else {
+        let found = match secrets.connection_of_server(&conn_id).await {
+            Some(found) => Some(found),
+            None => {
+                let mut database = answers.connection().await?;
+                connections::get(&mut database, &answers.fernet, &conn_id).await.map_err(of_metadata)?
+            }
+        };
+        secrets.answered_connection(&conn_id, found.as_ref());
+        found
+    };
+    match found {
         Some(found) => body("ConnectionResult", found),
-        None => absent(ErrorType::ConnectionNotFound, json!({"conn_id": asked.conn_id})),
+        None => absent(ErrorType::ConnectionNotFound, json!({"conn_id": conn_id})),
     }
 }
 
-pub(super) async fn get_variable(database: &mut PgConnection, fernet: &Fernet, asked: GetVariable) -> Answer {
-    match variable::get(database, fernet, &asked.key).await.map_err(of_metadata)? {
-        Some(value) => body("VariableResult", json!({"key": asked.key, "value": value})),
-        None => absent(ErrorType::VariableNotFound, json!({"key": asked.key})),
+/// The answer to a Variable that is asked for, likewise.
+pub(super) async fn get_variable(answers: &Answers, scope: Scope, asked: GetVariable) -> Answer {
+    let GetVariable { key, of_backend } = asked;
+    let secrets = answers.secrets(scope);
+    let found = if of_backend {
+        secrets.variable_of_workers(&key).await
+    } else {
+        let found = match secrets.variable_of_server(&key).await {
+            Some(found) => Some(found),
+            None => {
+                let mut database = answers.connection().await?;
+                variable::get(&mut database, &answers.fernet, &key).await.map_err(of_metadata)?
+            }
+        };
+        secrets.answered_variable(&key, found.as_ref());
+        found
+    };
+    match found {
+        Some(value) => body("VariableResult", json!({"key": key, "value": value})),
+        None => absent(ErrorType::VariableNotFound, json!({"key": key})),
     }
 }
 
