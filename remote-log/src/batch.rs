@@ -115,13 +115,13 @@ mod tests {
     #[test]
     fn a_line_happened_when_it_says() {
         let line = r#"{"timestamp":"2027-01-15T08:00:00.5Z","level":"info","event":"e"}"#;
-        let event = event(line, Level::Info, NOW).expect("an event");
-        assert_eq!((event.timestamp, event.message.as_str()), (NOW + 500, line));
+        let told = event(line, Level::Info, NOW).expect("an event");
+        assert_eq!((told.timestamp, told.message.as_str()), (NOW + 500, line));
         // Of another century, and no time at all.
         for line in [r#"{"timestamp":"1927-01-15T08:00:00Z","event":"e"}"#, "plain", r#"{"timestamp":7}"#] {
-            assert_eq!(super::event(line, Level::Info, NOW).map(|event| event.timestamp), Some(NOW), "{line}");
+            assert_eq!(event(line, Level::Info, NOW).map(|event| event.timestamp), Some(NOW), "{line}");
         }
-        assert_eq!(super::event("  ", Level::Notset, NOW), None);
+        assert_eq!(event("  ", Level::Notset, NOW), None);
     }
 
     #[test]

@@ -300,15 +300,15 @@ mod tests {
             ("TRADEWIND__CLOUDWATCH_LOGS_RETENTION", "30"),
             ("TRADEWIND__CLOUDWATCH_LOGS_KMS_KEY", "arn:aws:kms:eu-west-1:1:key/k"),
         ];
-        let group = super::group(&config(&variables), Kind::DagProcessing).expect("a group");
+        let found = group(&config(&variables), Kind::DagProcessing).expect("a group");
         let settings = Settings {
             name: "airflow-MyEnv-DAGProcessing".to_owned(),
             region: None,
             retention_days: Some(30),
             kms_key: Some("arn:aws:kms:eu-west-1:1:key/k".to_owned()),
         };
-        assert_eq!(group, Some(Group { settings, level: Level::Warning }));
-        assert_eq!(super::group(&config(&variables), Kind::Scheduler).expect("no group"), None);
+        assert_eq!(found, Some(Group { settings, level: Level::Warning }));
+        assert_eq!(group(&config(&variables), Kind::Scheduler).expect("no group"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,9 +27,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How often an upload to S3 is tried.
-const UPLOAD_TRIES: u32 = 6;
-
 /// Objects that are written at once, at most.
 const UPLOAD_LOCKS: usize = 32;
 
@@ -51,6 +48,8 @@ struct Shared {
     /// How many attempts write, or send, a file: one that has paused may go on before its first part is sent.
     open: Mutex<HashMap<PathBuf, usize>>,
     parts: AtomicU64,
+    /// Logs that were given up because this process ends.
+    left: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -66,6 +65,7 @@ enum Target {
         bucket: OnceCell<Bucket>,
         /// Parts of one object are added one after the other: the lock of an object is found by its name.
         locks: Vec<tokio::sync::Mutex<()>>,
+        is_failing: AtomicBool,
     },
 }
 
@@ -90,7 +90,7 @@ impl Shipping {
             Place::CloudWatch(group) => Target::of_group(group, true),
             Place::S3(folder) => {
                 let locks = (0..UPLOAD_LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
-                Target::S3 { folder, bucket: OnceCell::new(), locks }
+                Target::S3 { folder, bucket: OnceCell::new(), locks, is_failing: AtomicBool::new(false) }
             }
         };
         Self::new(target, logs.delete_local)
@@ -110,6 +110,7 @@ impl Shipping {
             stop: CancellationToken::new(),
             open: Mutex::default(),
             parts: AtomicU64::new(0),
+            left: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -133,9 +134,13 @@ impl Shipping {
         self.shared.logs.close();
         // Those that wait after a failure try once more.
         self.shared.stop.cancel();
-        if timeout(patience, self.shared.logs.wait()).await.is_err() {
-            let left = self.shared.logs.len();
-            tracing::warn!(left, "logs could not be sent in time; they stay in their files");
+        let still_sent = match timeout(patience, self.shared.logs.wait()).await {
+            Ok(()) => 0,
+            Err(_) => self.shared.logs.len() as u64,
+        };
+        let left = still_sent + self.shared.left.load(Ordering::Relaxed);
+        if left > 0 {
+            tracing::warn!(left, "logs could not be sent before the end of this process; they stay in their files");
         }
     }
 }
@@ -149,6 +154,57 @@ impl Target {
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, usize>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A file that is to be added to an object.
+struct Upload<'a> {
+    bucket: &'a Bucket,
+    key: String,
+    part: PathBuf,
+    encrypted: bool,
+}
+
+impl Upload<'_> {
+    /// Uploads it, however often that has to be tried. That something is wrong is said once, and once when it is over.
+    async fn run(self, shared: &Shared, locks: &[tokio::sync::Mutex<()>], is_failing: &AtomicBool) {
+        let mut hasher = DefaultHasher::new();
+        self.key.hash(&mut hasher);
+        // The remainder is less than the number of locks.
+        let lock = &locks[usize::try_from(hasher.finish() % locks.len() as u64).unwrap_or_default()];
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let is_last_try = shared.stop.is_cancelled();
+            let added = {
+                let _one_by_one = lock.lock().await;
+                object::add(self.bucket, &self.key, &self.part, self.encrypted).await
+            };
+            match added {
+                Ok(()) => {
+                    // It is in S3; an error leaves a copy.
+                    let _ = tokio::fs::remove_file(&self.part).await;
+                    metrics::counter!("tradewind.s3_logs.uploaded").increment(1);
+                    if is_failing.swap(false, Ordering::Relaxed) {
+                        tracing::info!(bucket = self.bucket.name(), "logs are uploaded to S3 again");
+                    }
+                    return;
+                }
+                Err(error) => {
+                    if !is_failing.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(%error, key = self.key, "logs cannot be uploaded to S3, and wait");
+                    }
+                }
+            }
+            if is_last_try {
+                shared.left.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = shared.stop.cancelled() => {}
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 }
 
@@ -190,12 +246,15 @@ impl Log {
                     self.delete();
                 }
             }
-            Target::S3 { folder, bucket, locks } => {
+            Target::S3 { folder, bucket, locks, is_failing } => {
                 // Dropped, not sent: it says no more than that.
                 let _ = written.await;
                 let bucket =
                     bucket.get_or_init(|| async { Bucket::new(&Account::from_environment().await, &folder.bucket) });
-                self.upload(bucket.await, folder, locks).await;
+                let Some(part) = self.take_away() else { return };
+                let key = format!("{}{}", folder.prefix, self.relative.to_string_lossy());
+                let upload = Upload { bucket: bucket.await, key, part, encrypted: folder.encrypted };
+                upload.run(&shared, locks, is_failing).await;
             }
         }
     }
@@ -215,7 +274,10 @@ impl Log {
             match self.send_what_is_there(delivery, &mut tail, end).await {
                 Ok(()) if end.is_some() => return true,
                 Ok(()) => pause = FIRST_PAUSE,
-                Err(_) if is_last_try => return false,
+                Err(()) if is_last_try => {
+                    self.shared.left.fetch_add(1, Ordering::Relaxed);
+                    return false;
+                }
                 Err(()) => {
                     tokio::select! {
                         () = sleep(pause) => {}
@@ -242,45 +304,8 @@ impl Log {
         }
     }
 
-    /// Adds the file to its object in S3. It has a name of its own meanwhile, by which it is still read as a part of the log.
-    async fn upload(&mut self, bucket: &Bucket, folder: &Folder, locks: &[tokio::sync::Mutex<()>]) {
-        let Some(part) = self.take_away() else { return };
-        let key = format!("{}{}", folder.prefix, self.relative.to_string_lossy());
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let lock = &locks[hasher.finish() as usize % locks.len()];
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1..=UPLOAD_TRIES {
-            let is_last_try = attempt == UPLOAD_TRIES || self.shared.stop.is_cancelled();
-            let added = {
-                let _one_by_one = lock.lock().await;
-                object::add(bucket, &key, &part, folder.encrypted).await
-            };
-            match added {
-                Ok(()) => {
-                    // It is in S3; an error leaves a copy.
-                    let _ = tokio::fs::remove_file(&part).await;
-                    metrics::counter!("tradewind.s3_logs.uploaded").increment(1);
-                    return;
-                }
-                Err(error) if is_last_try => {
-                    metrics::counter!("tradewind.s3_logs.failed").increment(1);
-                    tracing::warn!(%error, file = %part.display(), "a log cannot be uploaded; it stays on this machine");
-                    return;
-                }
-                Err(error) if attempt == 1 => tracing::warn!(%error, key, "a log is not uploaded yet, and waits"),
-                Err(_) => {}
-            }
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.shared.stop.cancelled() => {}
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Gives the file another name; none where there is no file, or where another attempt writes to it already, with which it
-    /// will be uploaded.
+    /// Gives the file another name, by which it is still read as a part of the log; none where there is no file, or where another
+    /// attempt writes to it already, with which it will be uploaded.
     fn take_away(&mut self) -> Option<PathBuf> {
         let shared = Arc::clone(&self.shared);
         let mut open = shared.lock();

@@ -9,11 +9,14 @@ use crate::Asked;
 /// What is remembered at most.
 const MOST: usize = 10_000;
 
+/// What was found of each name, and when.
+type Entries<T> = HashMap<(Asked, String), (Instant, Option<T>)>;
+
 /// Remembers for a while what was found, and that nothing was.
 #[derive(Debug)]
 pub(crate) struct Cache<T> {
     for_: Duration,
-    entries: Mutex<HashMap<(Asked, String), (Instant, Option<T>)>>,
+    entries: Mutex<Entries<T>>,
 }
 
 impl<T: Clone> Cache<T> {
@@ -46,7 +49,7 @@ impl<T: Clone> Cache<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Asked, String), (Instant, Option<T>)>> {
+    fn lock(&self) -> MutexGuard<'_, Entries<T>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -174,6 +174,8 @@ async fn logs_are_uploaded_to_s3_and_read_back() {
     let paused = messages(&rest, "paused").await;
     let poked = |time: &str| paused.iter().any(|line| line["event"] == format!("poked, the second time: {time}"));
     assert!(poked("False") && poked("True"), "{paused:?}");
+    let log = standalone.log("worker");
+    assert_eq!(log.matches("logs cannot be uploaded to S3").count(), 1, "{log}");
     standalone.end(Signal::SIGTERM);
 }
 
