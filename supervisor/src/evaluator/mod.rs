@@ -124,14 +124,24 @@ struct Rest {
     failure: String,
 }
 
+/// A child without work.
+#[derive(Debug)]
+struct Waiting {
+    conversation: Conversation,
+    /// The interpreter it comes from: one that was replaced knows other plugins.
+    generation: u64,
+    /// The time of its last answer.
+    since: Instant,
+}
+
 #[derive(Debug)]
 struct Shared {
     source: Source,
     options: Options,
     slots: Semaphore,
     test_slots: Semaphore,
-    /// Children without work, with the time of their last answer.
-    idle: Mutex<Vec<(Conversation, Instant)>>,
+    /// Children without work.
+    idle: Mutex<Vec<Waiting>>,
     resting: Mutex<HashMap<String, Rest>>,
 }
 
@@ -207,7 +217,7 @@ impl Evaluator {
 
     /// The process ids of the children that wait for a question.
     pub fn idle_children(&self) -> Vec<i32> {
-        lock(&self.0.idle).iter().map(|(conversation, _)| conversation.process().pid()).collect()
+        lock(&self.0.idle).iter().map(|waiting| waiting.conversation.process().pid()).collect()
     }
 }
 
@@ -217,9 +227,14 @@ impl Shared {
         let is_test = matches!(question, Question::ConnectionTest(_));
         let slots = if is_test { &self.test_slots } else { &self.slots };
         let Ok(_slot) = slots.acquire().await else { return Err(PyHostError::Stopped.into()) };
-        let mut conversation = match self.take_idle() {
-            Some(conversation) => conversation,
-            None => Conversation::new(self.host().await?.spawn(ChildKind::Evaluator).await?),
+        let (mut conversation, generation) = match self.take_idle() {
+            Some(waiting) => (waiting.conversation, waiting.generation),
+            None => {
+                let host = self.host().await?;
+                // Looked at first: a child may know more than its generation says, not less.
+                let generation = host.generation();
+                (Conversation::new(host.spawn(ChildKind::Evaluator).await?), generation)
+            }
         };
         let (patience, late) = match question {
             Question::ConnectionTest(test) => {
@@ -230,29 +245,33 @@ impl Shared {
         let reply = timeout(patience, conversation.reply(&json!(question))).await.unwrap_or(Err(late));
         // A child that tested a connection knows its secrets, and may go on with what a hook has begun.
         if reply.is_ok() && !is_test {
-            self.keep(conversation);
+            self.keep(conversation, generation);
         } else {
             conversation.process().terminate(Signal::SIGKILL, KILL_PATIENCE).await;
         }
         reply
     }
 
-    fn take_idle(&self) -> Option<Conversation> {
+    fn take_idle(&self) -> Option<Waiting> {
         let mut idle = lock(&self.idle);
-        while let Some((conversation, _)) = idle.pop() {
-            if conversation.process().status().is_none() {
-                return Some(conversation);
+        while let Some(waiting) = idle.pop() {
+            let is_current = match &self.source {
+                Source::Shared(host) => host.generation() == waiting.generation,
+                Source::OnDemand(..) => true,
+            };
+            if is_current && waiting.conversation.process().status().is_none() {
+                return Some(waiting);
             }
         }
         None
     }
 
-    fn keep(self: &Arc<Self>, conversation: Conversation) {
+    fn keep(self: &Arc<Self>, conversation: Conversation, generation: u64) {
         let mut idle = lock(&self.idle);
         if idle.is_empty() {
             tokio::spawn(end_idle(Arc::downgrade(self), self.options.idle));
         }
-        idle.push((conversation, Instant::now()));
+        idle.push(Waiting { conversation, generation, since: Instant::now() });
     }
 
     async fn host(&self) -> Result<PyHost, PyHostError> {
@@ -288,7 +307,7 @@ async fn end_idle(shared: Weak<Shared>, idle: Duration) {
         let is_empty = {
             let mut waiting = lock(&shared.idle);
             // Their sockets close, upon which they end.
-            waiting.retain(|(_, since)| since.elapsed() < idle);
+            waiting.retain(|child| child.since.elapsed() < idle);
             waiting.is_empty()
         };
         if is_empty {

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tradewind_airflow::pyhost_protocol::{ChildKind, MAX_MESSAGE_BYTES, Order, Report};
 
 use super::control::Control;
-use super::{Options, PyHostError};
+use super::{Idle, Options, PyHostError};
 use crate::child::{Child, ExitStatus, Output, Process, Requests};
 
 /// How long the import of Airflow may take.
@@ -46,10 +46,21 @@ type Answer = oneshot::Sender<Result<Child, PyHostError>>;
 /// What handles ask of the keeper.
 #[derive(Debug)]
 pub(super) enum Command {
-    Spawn { kind: ChildKind, answer: Answer },
-    Preload { file: String },
-    Pid { answer: oneshot::Sender<Option<u32>> },
-    Stop { answer: oneshot::Sender<()> },
+    Spawn {
+        kind: ChildKind,
+        answer: Answer,
+    },
+    Preload {
+        file: String,
+    },
+    Pid {
+        answer: oneshot::Sender<Option<u32>>,
+    },
+    /// Nobody asks for further children: it ends after the last one.
+    Retire,
+    Stop {
+        answer: oneshot::Sender<()>,
+    },
 }
 
 /// What the keeper waits for.
@@ -103,6 +114,7 @@ pub(super) struct Keeper {
     /// Who waits for a child while there is no pyhost.
     waiting: VecDeque<(ChildKind, Answer)>,
     pause: Duration,
+    is_retired: bool,
 }
 
 /// Whether there is a pyhost.
@@ -139,6 +151,7 @@ impl Keeper {
             orphans: HashMap::new(),
             waiting: VecDeque::new(),
             pause: FIRST_PAUSE,
+            is_retired: false,
         };
         keeper.fill_reserve().await;
         Ok((keeper, hostname))
@@ -147,6 +160,10 @@ impl Keeper {
     /// Serves until it is told to stop or no handle is left.
     pub(super) async fn run(mut self) {
         loop {
+            if self.is_retired && !self.has_children() {
+                tracing::info!("a tradewind-pyhost that was replaced has no children any more, and ends");
+                return self.stop().await;
+            }
             let has_reserve = self.idle.values().any(|reserve| !reserve.is_empty());
             let event = match &mut self.host {
                 State::Running(host) => tokio::select! {
@@ -187,6 +204,7 @@ impl Keeper {
                 Some(Command::Pid { answer }) => {
                     let _ = answer.send(self.running_host().and_then(|host| host.process.id()));
                 }
+                Some(Command::Retire) => self.retire(),
                 Some(Command::Stop { answer }) => {
                     self.stop().await;
                     let _ = answer.send(());
@@ -195,6 +213,17 @@ impl Keeper {
                 None => return self.stop().await,
             }
         }
+    }
+
+    fn retire(&mut self) {
+        self.is_retired = true;
+        // Their sockets close, upon which they end.
+        self.idle.clear();
+        self.options.idle = Idle::default();
+    }
+
+    fn has_children(&self) -> bool {
+        !(self.running.is_empty() && self.orphans.is_empty() && self.pending.is_empty() && self.waiting.is_empty())
     }
 
     fn running_host(&self) -> Option<&Host> {

@@ -1,7 +1,10 @@
 //! How to start `tradewind-pyhost`.
 
-use std::ffi::OsString;
+use std::any::Any;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tradewind_airflow::config::Config;
@@ -51,6 +54,18 @@ pub struct Options {
     pub idle: Idle,
     /// How long they wait after the last one was asked for: an idle machine gets their memory back.
     pub reserve_for: Duration,
+    /// What is kept for as long as pyhost may run.
+    pub kept: Option<Kept>,
+}
+
+/// Something that stays while pyhost or a child of it runs, such as a lock on its packages.
+#[derive(Clone)]
+pub struct Kept(pub Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Kept")
+    }
 }
 
 impl Options {
@@ -84,7 +99,7 @@ impl Options {
             });
         }
         let environment = without_secrets(std::env::vars_os());
-        Ok(Self { program, python, environment, idle: Idle::default(), reserve_for: RESERVE_FOR })
+        Ok(Self { program, python, environment, idle: Idle::default(), reserve_for: RESERVE_FOR, kept: None })
     }
 
     /// The same with children in reserve.
@@ -92,6 +107,12 @@ impl Options {
     pub fn with_idle(mut self, idle: Idle) -> Self {
         self.idle = idle;
         self
+    }
+
+    /// A variable of its environment.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
     }
 
     /// The same with a variable set.
