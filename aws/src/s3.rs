@@ -40,6 +40,17 @@ pub struct ListedObject {
     pub size: u64,
 }
 
+/// What S3 says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Changes with its content. Without the quotation marks that S3 puts around it.
+    pub etag: String,
+    /// Bytes.
+    pub size: u64,
+    /// Its version, where the bucket keeps versions.
+    pub version_id: Option<String>,
+}
+
 /// The object that is to be fetched.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
@@ -169,6 +180,19 @@ impl Bucket {
             }));
         }
         Ok(objects)
+    }
+
+    /// What an object is like: its newest version, or the one that is named.
+    ///
+    /// # Errors
+    /// [`S3Error::Changed`] when there is no such object or version; else it cannot be asked.
+    pub async fn describe(&self, key: &str, version_id: Option<&str>) -> Result<Described, S3Error> {
+        let request =
+            self.client.head_object().bucket(&self.name).key(key).set_version_id(version_id.map(str::to_owned));
+        let answer = request.send().await.map_err(|error| self.error("s3:GetObject", Some(key), &error))?;
+        let etag = answer.e_tag().map(|etag| unquoted(etag).to_owned()).unwrap_or_default();
+        let size = answer.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+        Ok(Described { etag, size, version_id: answer.version_id })
     }
 
     /// Whether the bucket keeps old versions of its objects.

@@ -20,7 +20,7 @@ const DEFAULT_CONNECTION: &str = "aws_default";
 const EXAMPLE_DAGS: &str = "example_dags";
 
 /// The name of the bundle that an Airflow without a list of bundles has. Its Dags keep their history when they move to S3.
-const DEFAULT_BUNDLE: &str = "dags-folder";
+pub const DEFAULT_BUNDLE: &str = "dags-folder";
 
 /// A place that Dags come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +132,10 @@ pub fn storage(config: &Config) -> Result<PathBuf, ConfigError> {
 }
 
 /// `[tradewind] source_bucket_arn` and `dag_s3_path`, which Amazon MWAA calls `SourceBucketArn` and `DagS3Path`.
-fn source_bucket(config: &Config) -> Result<Option<S3Place>, ConfigError> {
+///
+/// # Errors
+/// When the ARN is not one of a bucket, or stands beside a list of bundles.
+pub fn source_bucket(config: &Config) -> Result<Option<S3Place>, ConfigError> {
     let Some(arn) = config.optional("tradewind", "source_bucket_arn")? else { return Ok(None) };
     let bucket = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":s3:::")).map(|(_, bucket)| bucket);
     let bucket = bucket.filter(|bucket| !bucket.is_empty() && !bucket.contains('/')).ok_or_else(|| {

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tradewind_airflow::config::Config;
 use tradewind_bundle::configuration;
 use tradewind_bundle::health::BundleHealth;
 use tradewind_dag_processor::{self as dag_processor, DagProcessor};
+use tradewind_environment::keeper::Keeper;
+use tradewind_environment::manifest::Component as Environment;
+use tradewind_environment::store::Environment as BucketEnvironment;
 use tradewind_metadata::job::JobType;
 use tradewind_metadata::{Database, migrate};
 use tradewind_remote_log::{self as remote_log, ProcessLog};
@@ -24,6 +29,7 @@ use uuid::Uuid;
 use crate::arguments::Component;
 use crate::broker;
 use crate::console::say;
+use crate::environment;
 use crate::failure::{Failure, Kind, cannot_listen};
 use crate::fleet;
 use crate::monitor::{Monitor, Sign};
@@ -105,11 +111,26 @@ async fn run_dag_processor(config: &Config, num_runs: i64, shutdown: Cancellatio
     let database = connect("dag-processor", config).await?;
     let airflow = Venv::find(config)?.airflow().to_owned();
     let options = dag_processor::Options::from_config(config, Some(&airflow))?;
-    let host = PyHost::start(pyhost_options(config)?).await?;
-    let processor = DagProcessor::new(database.clone(), host.clone(), config, options)?;
+    let mut keeper = environment::keeper(config, &database, Environment::Scheduler, Idle::default()).await?;
+    let host = match &mut keeper {
+        Some(keeper) => keeper.start_leading().await?,
+        None => PyHost::start(pyhost_options(config)?).await?,
+    };
+    let health = keeper.as_ref().map(Keeper::health);
+    let installed = options.places.clone();
+    let places = keeper.as_ref().and_then(Keeper::environment).map(|it| environment::places(it, &installed));
+    let (sender, receiver) = watch::channel(places.unwrap_or_else(|| installed.clone()));
+    let mut processor = DagProcessor::new(database.clone(), host.clone(), config, options)?;
+    if keeper.is_some() {
+        processor = processor.with_environments(receiver);
+    }
     let threshold = config.seconds("dag_processor", "health_check_threshold")?;
     let sign = Sign::Heartbeat { job: JobType::DagProcessor, threshold, bundles: processor.bundle_health() };
-    let monitor = Monitor::start("dag-processor", sign, config, database.pool()).await?;
+    let monitor = Monitor::start("dag-processor", sign, config, database.pool()).await?.with_environment(health);
+    let leading = keeper.filter(|_| num_runs < 0).map(|keeper| {
+        let switched = move |it: &BucketEnvironment| drop(sender.send_replace(environment::places(it, &installed)));
+        tokio::spawn(keeper.lead(host.clone(), switched, shutdown.clone()))
+    });
     let work = async {
         for _ in 0..num_runs {
             tokio::select! {
@@ -121,6 +142,7 @@ async fn run_dag_processor(config: &Config, num_runs: i64, shutdown: Cancellatio
     };
     let outcome = watched("dag-processor", "", monitor, work).await;
     processor.send_logs().await;
+    leading.inspect(JoinHandle::abort);
     host.stop().await;
     outcome
 }
@@ -143,14 +165,29 @@ async fn run_worker(
     let idle = usize::try_from(config.int("tradewind", "worker_idle_children")?)
         .map_err(|_| config.invalid("tradewind", "worker_idle_children", "a whole number of at least 0"))?;
     let reserve = Idle { tasks: idle, dag_files: 0 };
-    let host = PyHost::start(pyhost_options(config)?.with_idle(reserve)).await?;
+    let mut keeper = environment::keeper(config, &database, Environment::Worker, reserve).await?;
+    let host = match &mut keeper {
+        Some(keeper) => match keeper.start_following(&shutdown).await? {
+            Some(host) => host,
+            None => return Ok(()),
+        },
+        None => PyHost::start(pyhost_options(config)?.with_idle(reserve)).await?,
+    };
+    let health = keeper.as_ref().map(Keeper::health);
     let source = broker::source(config, &options.queues).await?;
     let mut worker = Worker::new(database.clone(), host.clone(), config, options)?.with_source(source);
     if let Some(id) = id {
         worker = worker.with_id(id);
     }
     let monitor = Monitor::start("worker", Sign::Worker(worker.status()), config, database.pool()).await?;
+    let monitor = monitor.with_environment(health);
+    let (sender, readiness) = watch::channel(true);
+    let following = keeper.map(|keeper| tokio::spawn(keeper.follow(host.clone(), sender, shutdown.clone())));
+    if following.is_some() {
+        worker = worker.with_readiness(readiness);
+    }
     let outcome = watched("worker", "", monitor, async { Ok(worker.run(shutdown).await?) }).await;
+    following.inspect(JoinHandle::abort);
     host.stop().await;
     outcome
 }
@@ -213,7 +250,7 @@ async fn watched(
 
 /// How to start the interpreter of this process: that of the environment which [`Venv`] finds, which looks for Dags in S3 among
 /// their snapshots.
-fn pyhost_options(config: &Config) -> Result<pyhost::Options> {
+pub(crate) fn pyhost_options(config: &Config) -> Result<pyhost::Options> {
     let python = Venv::find(config)?.program("python");
     let mut options = pyhost::Options { python, ..pyhost::Options::from_config(config)? };
     let bundles = configuration::child_variables(config)?;

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tradewind_airflow::config::Config;
 use tradewind_bundle::health::BundleHealth;
+use tradewind_environment::health::EnvironmentHealth;
 use tradewind_metadata::job::JobType;
 use tradewind_telemetry::{self as telemetry, Telemetry};
 use tradewind_worker::Status;
@@ -66,6 +67,8 @@ struct Subject {
     started_at: DateTime<Utc>,
     started: Instant,
     metrics: PrometheusHandle,
+    /// How the Python environment of the bucket is, where the bucket describes one.
+    environment: Option<EnvironmentHealth>,
 }
 
 impl Monitor {
@@ -84,8 +87,16 @@ impl Monitor {
         let telemetry = telemetry.context("cannot record metrics")?;
         let started_at = sqlx::query_scalar("SELECT now()").fetch_one(pool).await.context("metadata database")?;
         let metrics = telemetry.prometheus();
-        let subject = Subject { component, sign, pool: pool.clone(), started_at, started: Instant::now(), metrics };
+        let started = Instant::now();
+        let subject = Subject { component, sign, pool: pool.clone(), started_at, started, metrics, environment: None };
         Ok(Self { listener, subject, telemetry })
+    }
+
+    /// The same, showing how the Python environment of the bucket is. What is wrong with its newest version does not make the process
+    /// unwell.
+    pub(crate) fn with_environment(mut self, environment: Option<EnvironmentHealth>) -> Self {
+        self.subject.environment = environment;
+        self
     }
 
     /// Its address.
@@ -141,6 +152,9 @@ async fn health(State(subject): State<Subject>) -> (StatusCode, Json<Value>) {
     });
     if let (Some(answer), Value::Object(details)) = (answer.as_object_mut(), details) {
         answer.extend(details);
+    }
+    if let Some(environment) = &subject.environment {
+        answer["python_environment"] = json!(environment.state());
     }
     (if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(answer))
 }

@@ -1,6 +1,7 @@
 //! A bundle as its files are found and parsed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tradewind_bundle::store::Snapshot;
@@ -23,6 +24,8 @@ pub struct DagBundle {
 pub struct Origin {
     /// The address of the bundle, which stands for a file in import errors of the whole bundle.
     pub url: String,
+    /// Addresses of what else the bucket has, which stand for files in import errors in the same way.
+    pub beside: Arc<[String]>,
     /// The snapshot, which stays as long as this.
     pub snapshot: Snapshot,
 }

@@ -25,5 +25,6 @@ pub mod queue;
 mod snapshots;
 pub mod watch;
 
+pub use environment::Places;
 pub use options::Options;
 pub use processor::{DagProcessor, DagProcessorError, Summary};

@@ -8,6 +8,7 @@ use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::fernet::Fernet;
 use tradewind_bundle::configuration::{self, DagBundle};
 use tradewind_bundle::retention::Retention;
+use tradewind_environment::configuration as environment;
 use tradewind_metadata::parse_result::WriteOptions;
 
 use crate::connection_test;
@@ -22,6 +23,8 @@ use crate::queue::{Pace, SortMode};
 pub struct Options {
     /// Where Dags come from.
     pub bundles: Vec<DagBundle>,
+    /// Addresses of what else their bucket has.
+    pub beside: Arc<[String]>,
     /// The folder of the snapshots of bundles in S3.
     pub storage: PathBuf,
     /// How long these snapshots stay.
@@ -69,6 +72,7 @@ impl Options {
         let idle_interval = config.seconds("tradewind", "idle_file_process_interval")?;
         Ok(Self {
             bundles: configuration::configured(config, airflow)?,
+            beside: environment::Options::from_config(config)?.map(|it| it.urls()).unwrap_or_default().into(),
             storage: configuration::storage(config)?,
             retention: Retention::from_config(config)?,
             refresh_interval: config.seconds("dag_processor", "refresh_interval")?,

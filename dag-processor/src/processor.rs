@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::Value;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tradewind_airflow::config::{Config, ConfigError};
@@ -25,7 +26,7 @@ use tradewind_supervisor::requests::{Answers, SetUpError};
 
 use crate::bundle::DagBundle;
 use crate::connection_test;
-use crate::environment;
+use crate::environment::{self, Places};
 use crate::file_parse::{End, FileParser, Finished, Job, bundle_version};
 use crate::metric;
 use crate::options::Options;
@@ -75,6 +76,7 @@ pub struct DagProcessor {
     options: Arc<Options>,
     parser: FileParser,
     bundle_health: BundleHealth,
+    environments: Option<watch::Receiver<Places>>,
 }
 
 impl DagProcessor {
@@ -99,7 +101,19 @@ impl DagProcessor {
             defaults: options.defaults.clone(),
             write: options.write.clone(),
         };
-        Ok(Self { database, options: Arc::new(options), parser, bundle_health: BundleHealth::default() })
+        Ok(Self {
+            database,
+            options: Arc::new(options),
+            parser,
+            bundle_health: BundleHealth::default(),
+            environments: None,
+        })
+    }
+
+    /// The same, in an environment that changes while it runs: this tells where packages and plugins are from then on.
+    #[must_use]
+    pub fn with_environments(self, environments: watch::Receiver<Places>) -> Self {
+        Self { environments: Some(environments), ..self }
     }
 
     /// How the bundles in S3 are, now and later.
@@ -130,9 +144,9 @@ impl DagProcessor {
         });
         let questions = service::serve(self.database.clone(), self.parser.evaluator.clone(), fernet, shutdown.clone());
         let questions = tokio::spawn(questions);
-        let places = self.options.places.clone();
-        let evaluator = self.parser.evaluator.clone();
-        let published = tokio::spawn(environment::publish(self.database.clone(), evaluator, places));
+        let mut environments = self.environments.clone();
+        let places = environments.as_mut().map(|it| it.borrow_and_update().clone());
+        let mut published = self.publish(places.unwrap_or_else(|| self.options.places.clone()));
         let mut work = Work::new(self.clone(), host);
         let options = Arc::clone(&self.options);
         let mut snapshots = Snapshots::keep(options, &self.database, &self.bundle_health, &shutdown).await;
@@ -147,12 +161,17 @@ impl DagProcessor {
                     work.take_bundle(bundle);
                     work.tick(job, &snapshots).await;
                 }
+                Some(places) = next_environment(&mut environments) => {
+                    published.abort();
+                    published = self.publish(places);
+                    work.parse_all(Instant::now());
+                }
             }
             work.start_parses(Instant::now());
         }
         work.stop().await;
         published.abort();
-        tests.inspect(tokio::task::JoinHandle::abort);
+        tests.inspect(JoinHandle::abort);
         questions.await.ok();
         let mut connection = self.database.pool().acquire().await.map_err(MetadataError::from)?;
         job.end(&mut connection).await?;
@@ -184,6 +203,11 @@ impl DagProcessor {
         }
         work.clean_up().await?;
         Ok(summary)
+    }
+
+    /// Has it published what only Python knows of packages and plugins.
+    fn publish(&self, places: Places) -> JoinHandle<()> {
+        tokio::spawn(environment::publish(self.database.clone(), self.parser.evaluator.clone(), places))
     }
 
     async fn sync_bundles(&self) -> Result<(), MetadataError> {
@@ -244,6 +268,16 @@ impl Work {
             next_heartbeat: now + options.heartbeat_interval,
             next_clean_up: now + options.cleanup_interval,
             processor,
+        }
+    }
+
+    /// Has every file parsed at once: what it imports may be another.
+    fn parse_all(&mut self, now: Instant) {
+        for bundle in self.processor.bundle_names() {
+            self.queue.parse_all(&bundle, now);
+        }
+        for key in self.running.values() {
+            self.queue.push_front(key.clone());
         }
     }
 
@@ -498,6 +532,16 @@ impl Work {
             self.parses.abort_all();
         }
     }
+}
+
+/// The next environment; `None` when there will be none.
+async fn next_environment(environments: &mut Option<watch::Receiver<Places>>) -> Option<Places> {
+    let receiver = environments.as_mut()?;
+    if receiver.changed().await.is_ok() {
+        return Some(receiver.borrow_and_update().clone());
+    }
+    *environments = None;
+    None
 }
 
 fn host_name() -> String {

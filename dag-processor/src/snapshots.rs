@@ -102,6 +102,6 @@ fn in_snapshot(options: &Options, name: &str, snapshot: Snapshot) -> Option<DagB
         name: name.to_owned(),
         path: snapshot.path().to_owned(),
         refresh_interval: options.refresh_interval,
-        origin: Some(Origin { url: place.url(), snapshot }),
+        origin: Some(Origin { url: place.url(), beside: Arc::clone(&options.beside), snapshot }),
     })
 }

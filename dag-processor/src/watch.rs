@@ -134,7 +134,8 @@ impl BundleWatch {
 
     /// `_get_observed_filelocs` of `airflow/dag_processing/manager.py`, and the archives themselves.
     fn filelocs(&self, found: &Discovery) -> Vec<String> {
-        let mut filelocs: Vec<String> = self.bundle.origin.iter().map(|origin| origin.url.clone()).collect();
+        let mut filelocs: Vec<String> =
+            self.bundle.origin.iter().flat_map(|origin| origin.beside.iter().chain([&origin.url]).cloned()).collect();
         for path in found.dag_files.keys() {
             let text = path.to_string_lossy();
             if path.extension().is_some_and(|extension| extension != "py") {

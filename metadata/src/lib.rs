@@ -25,6 +25,7 @@ pub mod dag_run_range;
 pub mod dag_run_trigger;
 pub mod dag_run_version;
 pub mod deadline;
+pub mod environment;
 pub mod evaluation;
 pub mod explanation;
 pub mod failpoint;

@@ -24,8 +24,8 @@ pub(crate) struct Resources {
     pub(crate) dags: serialized_dag::Cache,
     pub(crate) claimant: Claimant,
     pub(crate) heartbeats: Heartbeats,
-    /// Dag files whose modules pyhost has been told to import.
-    pub(crate) preloaded: Mutex<HashSet<PathBuf>>,
+    /// Dag files whose modules pyhost has been told to import; of which generation of it.
+    pub(crate) preloaded: Mutex<(u64, HashSet<PathBuf>)>,
     /// The files of Dags that lie in S3.
     pub(crate) snapshots: SnapshotProvider,
     pub(crate) log_paths: LogPaths,
@@ -44,7 +44,11 @@ impl Resources {
     pub(crate) async fn preload(&self, file: &Path) {
         let is_new = {
             let mut preloaded = self.preloaded.lock().unwrap_or_else(PoisonError::into_inner);
-            !preloaded.contains(file) && preloaded.insert(file.to_owned())
+            let generation = self.pyhost.generation();
+            if preloaded.0 != generation {
+                *preloaded = (generation, HashSet::new());
+            }
+            !preloaded.1.contains(file) && preloaded.1.insert(file.to_owned())
         };
         if is_new {
             self.pyhost.preload(file).await;

@@ -72,6 +72,7 @@ pub struct Worker {
     rhythm: Rhythm,
     id: Uuid,
     status: watch::Sender<Status>,
+    readiness: Option<watch::Receiver<bool>>,
 }
 
 impl Worker {
@@ -105,6 +106,7 @@ impl Worker {
             source: Source::default(),
             id: Uuid::now_v7(),
             status,
+            readiness: None,
         })
     }
 
@@ -118,6 +120,12 @@ impl Worker {
     #[must_use]
     pub fn with_source(self, source: Source) -> Self {
         Self { source, ..self }
+    }
+
+    /// The same, taking nothing while this says that it is not ready.
+    #[must_use]
+    pub fn with_readiness(self, readiness: watch::Receiver<bool>) -> Self {
+        Self { readiness: Some(readiness), ..self }
     }
 
     /// What it is doing, now and later.
@@ -182,11 +190,13 @@ impl Worker {
         shutdown: &CancellationToken,
     ) {
         let mut slots = Slots::new(self.options.slots, Instant::now());
+        let mut readiness = self.readiness.clone();
         while !shutdown.is_cancelled() {
             while attempts.try_join_next().is_some() {}
+            let is_ready = readiness.as_mut().is_none_or(|readiness| *readiness.borrow_and_update());
             let takes = *asked.borrow_and_update() == Asked::Work;
             let open = slots.adapt(attempts.len(), Instant::now());
-            let free = if takes { open.saturating_sub(attempts.len()) } else { 0 };
+            let free = if takes && is_ready { open.saturating_sub(attempts.len()) } else { 0 };
             let taken = intake.take(free).await;
             let may_be_more = taken.len() == free && free > 0;
             for claim in taken {
@@ -194,7 +204,7 @@ impl Worker {
                 attempts.spawn(async move { supervise(&resources, claim, end).await });
             }
             let open = slots.adapt(attempts.len(), Instant::now());
-            let free = if takes { open.saturating_sub(attempts.len()) } else { 0 };
+            let free = if takes && is_ready { open.saturating_sub(attempts.len()) } else { 0 };
             self.report(open, attempts.len(), takes);
             if may_be_more && free > 0 {
                 continue;
@@ -205,6 +215,7 @@ impl Worker {
                 () = intake.news(free) => {}
                 // Who would ask something else is gone with the presence, which outlives this.
                 _ = asked.changed() => {}
+                () = changed(&mut readiness) => {}
                 () = sleep(self.options.poll_interval) => {}
             }
         }
@@ -246,6 +257,15 @@ impl Worker {
             metrics::gauge!("executor.running_tasks").set(running as f64);
             metrics::gauge!("executor.open_slots").set(status.slots.saturating_sub(running) as f64);
         }
+    }
+}
+
+/// Waits until a worker becomes ready, or is no longer.
+async fn changed(readiness: &mut Option<watch::Receiver<bool>>) {
+    let Some(receiver) = readiness else { return std::future::pending().await };
+    if receiver.changed().await.is_err() {
+        // Who would say something else is gone: it stays as it is.
+        *readiness = None;
     }
 }
 

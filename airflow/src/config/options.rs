@@ -26,6 +26,17 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "source_bucket_arn", Some(""), Kind::Text, false),
     // The folder of the Dags in that bucket (DagS3Path).
     option("tradewind", "dag_s3_path", Some("dags"), Kind::Text, false),
+    // What else that bucket has, and which version of it; without a path it has none, without a version the newest counts
+    // (RequirementsS3Path, RequirementsS3ObjectVersion, PluginsS3Path, …).
+    option("tradewind", "requirements_s3_path", Some(""), Kind::Text, false),
+    option("tradewind", "requirements_s3_object_version", Some(""), Kind::Text, false),
+    option("tradewind", "plugins_s3_path", Some(""), Kind::Text, false),
+    option("tradewind", "plugins_s3_object_version", Some(""), Kind::Text, false),
+    option("tradewind", "startup_script_s3_path", Some(""), Kind::Text, false),
+    option("tradewind", "startup_script_s3_object_version", Some(""), Kind::Text, false),
+    // Seconds that the installation of requirements and the start-up script may take.
+    option("tradewind", "requirements_timeout", Some("540"), Kind::Float, false),
+    option("tradewind", "startup_script_timeout", Some("300"), Kind::Float, false),
     // Seconds between two looks at a bucket, for bundles in S3 without a refresh_interval of their own.
     option("tradewind", "s3_refresh_interval", Some("5"), Kind::Float, false),
     // Seconds between two sweeps that find what no notification told of.

@@ -218,6 +218,7 @@ fn check_options(config: &Config, venv: &Venv) -> Result<()> {
     tradewind_worker::Options::from_config(config)?;
     tradewind_scheduler::Options::from_config(config, String::new())?;
     tradewind_dag_processor::Options::from_config(config, Some(venv.airflow()))?;
+    tradewind_environment::configuration::Options::from_config(config)?;
     WebServer::check(config, venv.airflow())?;
     Secrets::from_config(config)?;
     remote_log::TaskLogs::from_config(config)?;
