@@ -7,6 +7,11 @@ PORT ?= 8080
 SLOTS ?=
 DAGS_FOLDER ?= dags
 
+# `make run-aws` passes these on, HOST and PORT too; ports of the emulators on 127.0.0.1.
+AWS_HOME_DIR ?= .tradewind-aws
+AWS_PORT ?= 5055
+SQS_PORT ?= 5056
+
 # `make chaos` passes these on.
 TASKS ?= 10000
 SEED ?=
@@ -15,7 +20,7 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.10 --only-bin
 	--no-header --no-annotate
 
 # The environment Tradewind runs user code in; another one may be active in the shell.
-run test chaos bench: export VIRTUAL_ENV := $(CURDIR)/.venv
+run run-aws test chaos bench: export VIRTUAL_ENV := $(CURDIR)/.venv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -33,6 +38,13 @@ run: setup ## Start everything on one machine: HOME_DIR, HOST, PORT, SLOTS, DAGS
 	cargo build --locked --release --package tradewind --package tradewind-pyhost
 	@exec target/release/tradewind standalone --home '$(HOME_DIR)' --host '$(HOST)' --port '$(PORT)' \
 		--dags-folder '$(DAGS_FOLDER)' $(if $(SLOTS),--slots '$(SLOTS)')
+
+.PHONY: run-aws
+run-aws: ## Start everything as on AWS, with emulators of S3, SQS and CloudWatch: AWS_HOME_DIR, HOST, PORT, AWS_PORT, SQS_PORT.
+	@scripts/setup --aws
+	cargo build --locked --release --package tradewind --package tradewind-pyhost
+	@exec .venv-emulator/bin/python deploy/emulator/run.py --home '$(AWS_HOME_DIR)' --aws-port '$(AWS_PORT)' \
+		--sqs-port '$(SQS_PORT)' -- target/release/tradewind standalone --host '$(HOST)' --port '$(PORT)'
 
 # The end-to-end tests start the programs themselves, so these are built first, with the features of the whole workspace:
 # the tests then compile nothing twice.
@@ -93,9 +105,10 @@ simulate: setup ## Simulate crashes and races: SEEDS=1000 seeds, or SEED=123 alo
 .PHONY: lock
 lock: ## Compile the Python lock files anew (needs uv).
 	$(UV_COMPILE) python/requirements.in --output-file python/requirements.lock
+	$(UV_COMPILE) python/emulator-requirements.in --output-file python/emulator-requirements.lock
 	$(UV_COMPILE) python/test-requirements.in --output-file python/test-requirements.lock
 
 .PHONY: clean
 clean: ## Remove what was built and installed here; HOME_DIR, which holds data, stays.
 	cargo clean
-	rm -rf .venv .venv-test tests/emulator/node_modules
+	rm -rf .venv .venv-emulator .venv-test deploy/emulator/node_modules

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Work on the metadata database.
     #[command(subcommand)]
     Db(DbCommand),
-    /// Show the configuration.
+    /// Show the configuration, or begin one.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Show the version.
@@ -183,6 +183,8 @@ pub(crate) enum DbCommand {
 /// Commands on the configuration.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
+    /// Write an airflow.cfg with new keys into the home folder, unless there is one.
+    Init,
     /// Show every option with its value and where that comes from; secrets are masked.
     List,
     /// Show one value as it is.

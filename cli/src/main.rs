@@ -47,6 +47,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Version => {
             console::say(format_args!("tradewind {} for Apache Airflow {AIRFLOW_VERSION}", env!("CARGO_PKG_VERSION")))
         }
+        Command::Config(ConfigCommand::Init) => configuration::init(&config()?)?,
         Command::Config(ConfigCommand::List) => configuration::list(&config()?),
         Command::Config(ConfigCommand::GetValue { section, key }) => {
             configuration::get_value(&config()?, &section, &key)?;
@@ -67,7 +68,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
                 }
             })?;
         }
-        Command::Standalone(options) => return small_runtime()?.block_on(standalone::run(options)),
+        Command::Standalone(options) => {
+            return small_runtime()?.block_on(standalone::run(options, arguments.with_parent));
+        }
         Command::Tie(tie) => return Err(standalone::tie::run(&tie)),
         Command::Component(component) => {
             let config = config()?;

@@ -36,17 +36,26 @@ pub(crate) fn with_parent(token: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-/// SIGINT and SIGTERM.
+/// SIGINT and SIGTERM, and the death of the parent where that counts as one.
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    parent: Option<CancellationToken>,
 }
 
 impl Signals {
     /// From now on these signals do not end the process by themselves.
     pub(crate) fn new() -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, parent: None })
+    }
+
+    /// The same, with the death of the parent (see [`with_parent`]) as one of them.
+    pub(crate) fn with_parent(self) -> Result<Self> {
+        let token = CancellationToken::new();
+        with_parent(token.clone())?;
+        Ok(Self { parent: Some(token), ..self })
     }
 
     /// Waits for the next one.
@@ -54,6 +63,14 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = parent_gone(self.parent.as_ref()) => self.parent = None,
         }
+    }
+}
+
+async fn parent_gone(parent: Option<&CancellationToken>) {
+    match parent {
+        Some(parent) => parent.cancelled().await,
+        None => std::future::pending().await,
     }
 }

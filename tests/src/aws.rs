@@ -1,4 +1,4 @@
-//! An AWS on this machine: moto, as `tests/aws/emulator.py` starts it.
+//! An AWS on this machine: moto, as `deploy/emulator/aws.py` starts it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
@@ -25,7 +25,7 @@ impl AwsEmulator {
     /// When it does not.
     #[must_use]
     pub fn start() -> Self {
-        let mut command = program::python(".venv-test", "tests/aws/emulator.py");
+        let mut command = program::python(".venv-emulator", "deploy/emulator/aws.py");
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the emulator starts");
         let mut output = BufReader::new(process.stdout.take().expect("its standard output"));
         let mut line = String::new();
@@ -61,7 +61,7 @@ impl AwsEmulator {
         Account::of_emulator(&self.endpoint).await
     }
 
-    /// Has requests fail from now on; `tests/aws/emulator.py` says how they are described. An empty list ends it.
+    /// Has requests fail from now on; `deploy/emulator/aws.py` says how they are described. An empty list ends it.
     ///
     /// # Panics
     /// When the emulator refuses.

@@ -5,6 +5,7 @@
 
 pub mod aws;
 pub mod component;
+pub mod compose;
 pub mod deployment;
 pub mod patience;
 pub mod process;

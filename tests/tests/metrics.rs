@@ -131,7 +131,7 @@ async fn cloudwatch_and_statsd_are_told_under_the_official_names() {
 #[test]
 fn the_dashboard_and_the_alarms_ask_for_what_is_published() {
     let emulator = AwsEmulator::start();
-    let output = program::python(".venv-test", "tests/aws/template.py")
+    let output = program::python(".venv-emulator", "tests/aws/template.py")
         .arg(program::workspace().join("deploy/cloudwatch.yaml"))
         .arg(emulator.endpoint())
         .output()

@@ -1,15 +1,12 @@
 //! The home folder of a standalone deployment.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE;
 use tradewind_airflow::config::Config;
 
+use crate::configuration::{self, write_secret};
 use crate::failure::{Failure, Kind};
 
 /// A log that is larger when standalone starts makes room for a new one.
@@ -44,25 +41,13 @@ impl Home {
         }
     }
 
-    /// Writes the smallest useful `airflow.cfg` if there is none: the keys that official programs must share with us.
-    /// And makes the folder of the Dag files if it is the default one.
+    /// Writes the smallest useful `airflow.cfg` if there is none. And makes the folder of the Dag files if it is the default one.
     pub(crate) fn write_configuration(&self, config: &Config) -> Result<()> {
         let dags_folder = PathBuf::from(config.string("core", "dags_folder")?);
         if dags_folder.starts_with(&self.folder) {
             fs::create_dir_all(&dags_folder).with_context(|| format!("cannot create {}", dags_folder.display()))?;
         }
-        let path = config.file();
-        if path.exists() {
-            return Ok(());
-        }
-        let text = format!(
-            "# Options: {}\n\n[core]\nfernet_key = {}\n\n[api]\nsecret_key = {}\n\n[api_auth]\njwt_secret = {}\n",
-            "https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html",
-            random_key(),
-            random_key(),
-            random_key(),
-        );
-        write_secret(path, &text)
+        configuration::write_new(config).map(drop)
     }
 
     /// Writes what a shell needs to run official commands such as `airflow connections add` on this deployment.
@@ -121,22 +106,4 @@ pub(crate) fn not_writable(folder: &Path, reason: &str) -> Failure {
         format!("the home folder {} cannot be written: {reason}", folder.display()),
         "choose another one with --home, or mend its permissions",
     )
-}
-
-/// A Fernet key, which does for the other secrets as well: 32 random bytes.
-fn random_key() -> String {
-    BASE64_URL_SAFE.encode(rand::random::<[u8; 32]>())
-}
-
-/// Writes a file that only its owner may read; whole or not at all.
-pub(crate) fn write_secret(path: &Path, text: &str) -> Result<()> {
-    let draft = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        if draft.exists() {
-            fs::remove_file(&draft)?;
-        }
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?.write_all(text.as_bytes())?;
-        fs::rename(&draft, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -31,9 +31,13 @@ use home::Home;
 use postgres::{Cluster, Server};
 use preparation::Plan;
 
-/// Runs until a signal, or until something fails that a restart cannot mend.
-pub(crate) async fn run(options: Standalone) -> Result<ExitCode> {
+/// Runs until a signal, until its parent is gone where it shall not outlive it, or until something fails that a restart cannot
+/// mend.
+pub(crate) async fn run(options: Standalone, with_parent: bool) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
+    if with_parent {
+        signals = signals.with_parent()?;
+    }
     let plan = Plan::make(&options)?;
     logging::start(plan.config())?;
     say(format_args!("Tradewind {} for Apache Airflow {AIRFLOW_VERSION}", env!("CARGO_PKG_VERSION")));

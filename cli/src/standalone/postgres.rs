@@ -16,8 +16,9 @@ use sqlx::{Connection, PgConnection};
 use tokio::process::{Child, Command};
 use tradewind_metadata::connect_options;
 
-use super::home::{last_lines, write_secret};
+use super::home::last_lines;
 use super::installation::{Installation, Installations};
+use crate::configuration::write_secret;
 use crate::failure::{Failure, Kind};
 use crate::shutdown::Signals;
 

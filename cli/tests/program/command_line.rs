@@ -1,6 +1,7 @@
 //! Commands that end at once, and refusals.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -47,6 +48,24 @@ fn the_configuration_is_listed_with_origins_and_without_secrets() {
         assert!(listed.lines().any(|listed| listed == line), "{line:?} is missing in:\n{listed}");
     }
     assert!(!listed.contains("hush") && !listed.contains("whisper"), "{listed}");
+}
+
+#[test]
+fn a_configuration_is_begun_once() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let home = parent.path().join("home");
+    let init = || stdout(&tradewind(&home, &["config", "init"]).output().expect("the program runs"));
+    let key = || {
+        let output = tradewind(&home, &["config", "get-value", "core", "fernet_key"]).output();
+        stdout(&output.expect("the program runs"))
+    };
+    let file = home.join("airflow.cfg");
+    assert_eq!(init(), format!("configuration: {} is written, with new keys\n", file.display()));
+    let first = key();
+    assert_eq!(first.trim().len(), 44, "{first}");
+    assert_eq!(std::fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
+    assert_eq!(init(), format!("configuration: {} is there already\n", file.display()));
+    assert_eq!(key(), first);
 }
 
 #[test]

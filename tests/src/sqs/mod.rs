@@ -14,6 +14,9 @@ use crate::program::workspace;
 
 pub use proxy::{Done, FaultProxy, Faults};
 
+/// What the emulator says before its address.
+const READY: &str = "SQS emulator: ";
+
 /// The region of the emulator.
 const REGION: &str = "us-east-1";
 
@@ -33,9 +36,9 @@ impl Sqs {
     /// When it does not start: `scripts/setup --test` installs it.
     #[must_use]
     pub fn start() -> Self {
-        let mut process = Command::new(workspace().join(".venv-test/bin/node"))
-            .arg("sqs.mjs")
-            .current_dir(workspace().join("tests/emulator"))
+        let mut process = Command::new(workspace().join(".venv-emulator/bin/node"))
+            .args(["sqs.mjs", "--with-parent"])
+            .current_dir(workspace().join("deploy/emulator"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -43,8 +46,8 @@ impl Sqs {
         let mut output = BufReader::new(process.stdout.take().expect("its output"));
         let mut url = String::new();
         output.read_line(&mut url).expect("a line");
-        let url = url.trim().to_owned();
-        assert!(url.starts_with("http://127.0.0.1:"), "the emulator of SQS does not start: {url:?}");
+        let url = url.trim().strip_prefix(READY).unwrap_or_default().to_owned();
+        assert!(url.starts_with("http://127.0.0.1:"), "the emulator of SQS does not start");
         Self { process, url }
     }
 

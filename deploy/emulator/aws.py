@@ -1,6 +1,8 @@
-"""An AWS of one process on a loopback port, for tests and for trying Tradewind out: moto, and what the SDK of Rust needs beyond it.
+"""An AWS of one process, for tests and for trying Tradewind out: moto, and what the SDK of Rust needs beyond it.
 
-    python emulator.py [--port 5055]        prints its address, and serves until it is told to end
+    python aws.py [--host 127.0.0.1] [--port 5055] [--bucket my-bucket] [--with-parent]
+
+Prints its address, and serves until it is told to end.
 
 Served are S3, CloudWatch, CloudWatch Logs, Secrets Manager, SSM, ECS, and whatever else moto has. Everything is in memory.
 """
@@ -10,8 +12,10 @@ import base64
 import datetime
 import io
 import json
+import os
 import signal
 import sys
+import threading
 import time
 
 import botocore.session
@@ -21,6 +25,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import Client
 
 # The service that speaks the protocol "Smithy RPC v2 CBOR" alone to its newer clients, by the name in its paths.
 CBOR_SERVICES = {"GraniteServiceVersion20100801": "cloudwatch"}
@@ -236,17 +241,44 @@ class QuietHandler(WSGIRequestHandler):
         pass
 
 
+def make_bucket(application, name):
+    """Make a bucket that keeps versions of its objects, as that of an Amazon MWAA environment has to."""
+    client = Client(application)
+    versioning = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    for query, body in ((None, None), ("versioning", versioning)):
+        answer = client.put(f"/{name}", query_string=query, data=body)
+        if answer.status_code != 200:
+            sys.exit(f"the bucket {name} cannot be made: {answer.status}\n{answer.text}")
+
+
+def end_with_standard_input():
+    """End when whoever holds the other end of standard input does, which may be killed."""
+
+    def wait():
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 for any free one")
-    port = arguments.parse_args().port
+    arguments.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    arguments.add_argument("--port", type=int, default=0, help="port to listen on; 0 for any free one")
+    arguments.add_argument("--bucket", help="a bucket that is there from the start")
+    arguments.add_argument("--with-parent", action="store_true", help="end when standard input is closed")
+    given = arguments.parse_args()
     TaskProtection().install()
     version_buckets_of_templates()
     tell_versioning_of_buckets()
     application = Faults(CborBridge(DomainDispatcherApplication(create_backend_app)))
-    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=QuietHandler)
+    if given.bucket:
+        make_bucket(application, given.bucket)
+    if given.with_parent:
+        end_with_standard_input()
+    server = make_server(given.host, given.port, application, threaded=True, request_handler=QuietHandler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    print(f"AWS emulator: http://127.0.0.1:{server.port}", flush=True)
+    print(f"AWS emulator: http://{given.host}:{server.port}", flush=True)
     server.serve_forever()
 
 
