@@ -1,5 +1,6 @@
 //! The worker fleet that the configuration names.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -7,7 +8,7 @@ use tradewind_airflow::config::Config;
 use tradewind_airflow::environment_class::EnvironmentClass;
 use tradewind_aws::Account;
 use tradewind_aws::ecs::{Ecs, Placement};
-use tradewind_fleet::{Driver, DriverKind, EcsDriver, Fleet, Options, ProcessDriver};
+use tradewind_fleet::{DockerDriver, Driver, DriverKind, EcsDriver, Fleet, Options, ProcessDriver};
 use tradewind_metadata::Database;
 use tradewind_worker::SlotBounds;
 
@@ -19,6 +20,12 @@ pub(crate) async fn configured(config: &Config, database: &Database, hostname: &
         DriverKind::Process => {
             let program = std::env::current_exe().context("cannot find this program")?;
             Arc::new(ProcessDriver::new(program, hostname.to_owned()))
+        }
+        DriverKind::Docker => {
+            let socket = config.string("tradewind", "docker_socket")?;
+            // A container that has no other name is called by its id.
+            let container = config.optional("tradewind", "docker_container")?.unwrap_or(hostname).to_owned();
+            Arc::new(DockerDriver::new(Path::new(&socket), container)?)
         }
         DriverKind::Ecs => Arc::new(EcsDriver::new(Ecs::new(&Account::from_environment().await, placement(config)?))),
     };

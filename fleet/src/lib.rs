@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 pub mod decision;
+mod docker;
 mod driver;
 mod ecs;
 mod options;
 mod process;
 mod watch;
 
+pub use docker::DockerDriver;
 pub use driver::{Driver, DriverError};
 pub use ecs::EcsDriver;
 pub use options::{DriverKind, Options};

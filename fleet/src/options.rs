@@ -15,6 +15,8 @@ pub enum DriverKind {
     Process,
     /// Amazon ECS.
     Ecs,
+    /// The engine of containers that the scheduler runs in.
+    Docker,
 }
 
 /// Options of a fleet.
@@ -66,6 +68,7 @@ impl Options {
         Ok(Some(Self {
             driver: match config.string("tradewind", "fleet_driver")?.as_str() {
                 "ecs" => DriverKind::Ecs,
+                "docker" => DriverKind::Docker,
                 _ => DriverKind::Process,
             },
             queues: queues.into_iter().map(|queue| (queue, bounds)).collect(),

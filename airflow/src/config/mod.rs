@@ -303,7 +303,7 @@ impl Config {
             ("dag_processor", "file_parsing_sort_mode", &["modified_time", "random_seeded_by_host", "alphabetical"]),
             ("core", "test_connection", &["Disabled", "Enabled", "Hidden"]),
             ("tradewind", "queue", &["postgres", "sqs"]),
-            ("tradewind", "fleet_driver", &["process", "ecs"]),
+            ("tradewind", "fleet_driver", &["process", "ecs", "docker"]),
             ("logging", "logging_level", &["CRITICAL", "FATAL", "ERROR", "WARN", "WARNING", "INFO", "DEBUG", "NOTSET"]),
         ];
         for (section, key, choices) in CHOICES {

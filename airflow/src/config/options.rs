@@ -64,7 +64,7 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "min_workers", Some("1"), Kind::Integer, false),
     // Queues for which workers are started, comma-separated.
     option("tradewind", "fleet_queues", Some("default"), Kind::Text, false),
-    // Where they are started: `process`, on the machine of the scheduler, or `ecs`.
+    // Where they are started: `process`, on the machine of the scheduler, `ecs`, or `docker`, in containers like the scheduler's.
     option("tradewind", "fleet_driver", Some("process"), Kind::Text, false),
     // Seconds between two looks at what the fleet has to do.
     option("tradewind", "fleet_interval", Some("5"), Kind::Float, false),
@@ -80,6 +80,9 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "ecs_container", Some("worker"), Kind::Text, false),
     option("tradewind", "ecs_subnets", Some(""), Kind::Text, false),
     option("tradewind", "ecs_security_groups", Some(""), Kind::Text, false),
+    // For `fleet_driver = docker`: the socket of the engine, and the container that workers are like; empty: this one.
+    option("tradewind", "docker_socket", Some("/var/run/docker.sock"), Kind::Text, false),
+    option("tradewind", "docker_container", Some(""), Kind::Text, false),
     // Whether metrics go to CloudWatch too, how often in seconds, and the dimension Environment they have there.
     option("tradewind", "cloudwatch_metrics", Some("False"), Kind::Boolean, false),
     option("tradewind", "cloudwatch_metrics_interval", Some("60"), Kind::Float, false),
