@@ -33,6 +33,9 @@ async fn what_make_run_aws_says_next_works() {
     assert!(answer.contains(r#""dag_run_id":"first""#), "{answer}");
     eventually("a worker", async || (running.workers() > 0).then_some(())).await;
     assert_eq!(rest.final_state("sales_pipeline", "first").await, "success");
+    running.logs_are_in_cloudwatch(&set_up).await;
+    // Nobody else has them now.
+    std::fs::remove_dir_all(running.home().join("logs")).expect("the logs are removed");
     let log = running.shell(&[&set_up, &log]);
     assert!(log.contains("All shops: 530.50"), "{log}");
 
@@ -125,6 +128,22 @@ impl RunAws {
     fn workers(&self) -> usize {
         let processes = process::started_for(&self.home());
         processes.into_iter().filter(|pid| process::title(*pid).contains(" worker ")).count()
+    }
+
+    /// Waits until CloudWatch has what the task said, and a group for each kind of process.
+    async fn logs_are_in_cloudwatch(&self, set_up: &str) {
+        // The group may not be there yet.
+        let events = "(aws logs filter-log-events --log-group-name airflow-MyAirflowEnvironment-Task || true)";
+        eventually("the log of a task", async || self.shell(&[set_up, events]).contains("All shops: 530.50").then_some(()))
+            .await;
+        let groups = "aws logs describe-log-groups --query 'logGroups[].logGroupName' --output text";
+        let wanted = ["Task", "Scheduler", "Worker", "WebServer", "DAGProcessing"];
+        eventually("five log groups", async || {
+            let groups = self.shell(&[set_up, groups]);
+            let group = |name| format!("airflow-MyAirflowEnvironment-{name}");
+            wanted.iter().all(|name| groups.split_whitespace().any(|found| found == group(name))).then_some(())
+        })
+        .await;
     }
 
     /// Waits until CloudWatch lists the metric of started tasks, and has values of it.
