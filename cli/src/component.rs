@@ -19,7 +19,7 @@ use tradewind_metadata::job::JobType;
 use tradewind_metadata::{Database, migrate};
 use tradewind_remote_log::{self as remote_log, ProcessLog};
 use tradewind_scheduler::{self as scheduler, Scheduler};
-use tradewind_secrets as secrets;
+use tradewind_secrets::{self as secrets, Secrets};
 use tradewind_supervisor::evaluator::{self, Evaluator};
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
 use tradewind_webserver::{Network, WebServer};
@@ -67,7 +67,18 @@ pub(crate) async fn run(
     outcome
 }
 
+/// Refuses what cannot be used of the options that several components have in common.
+pub(crate) fn check_shared_options(config: &Config) -> Result<()> {
+    Secrets::from_config(config)?;
+    remote_log::TaskLogs::from_config(config)?;
+    for kind in remote_log::Kind::ALL {
+        remote_log::group(config, kind)?;
+    }
+    Ok(())
+}
+
 async fn work(component: Component, config: Config, shutdown: CancellationToken) -> Result<()> {
+    check_shared_options(&config)?;
     match component {
         Component::Scheduler => run_scheduler(&config, shutdown).await,
         Component::DagProcessor { num_runs } => run_dag_processor(&config, num_runs, shutdown).await,

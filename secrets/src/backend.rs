@@ -1,6 +1,7 @@
 //! A backend in AWS.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -102,6 +103,9 @@ enum Client {
     ParameterStore(ParameterStore),
 }
 
+/// The text of a secret that is being asked for, if there is such a secret.
+type Secret<'a> = Pin<Box<dyn Future<Output = Result<Option<String>, AwsError>> + Send + 'a>>;
+
 /// Why a backend has nothing to give.
 #[derive(Debug)]
 pub(crate) enum Trouble {
@@ -155,13 +159,16 @@ impl Backend {
         self.get(name).await.map_err(Trouble::Aws)
     }
 
-    async fn get(&self, name: String) -> Result<Option<String>, AwsError> {
-        match self.client().await {
-            Client::SecretsManager(client) => client.get(&name).await,
-            // Parameters are named from the root on.
-            Client::ParameterStore(client) if name.starts_with('/') => client.get(&name).await,
-            Client::ParameterStore(client) => client.get(&format!("/{name}")).await,
-        }
+    /// The text of a secret. Boxed: what the SDK's futures are made of is too deep for those that wait for this.
+    fn get(&self, name: String) -> Secret<'_> {
+        Box::pin(async move {
+            match self.client().await {
+                Client::SecretsManager(client) => client.get(&name).await,
+                // Parameters are named from the root on.
+                Client::ParameterStore(client) if name.starts_with('/') => client.get(&name).await,
+                Client::ParameterStore(client) => client.get(&format!("/{name}")).await,
+            }
+        })
     }
 
     async fn client(&self) -> &Client {

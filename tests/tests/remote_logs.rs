@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::types::LogGroup;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tradewind_tests::aws::AwsEmulator;
@@ -15,13 +16,18 @@ const ENVIRONMENT: &str = "MyAirflowEnvironment";
 
 const TASK_GROUP: &str = "airflow-MyAirflowEnvironment-Task";
 
+const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/of-the-logs";
+
 const BUCKET: &str = "my-logs";
 
 #[tokio::test]
 async fn logs_go_to_the_five_groups_and_tasks_logs_are_read_back() {
     let aws = AwsEmulator::start();
     let client = Client::new(aws.account().await.config());
-    let mut deployment = talkative(&aws).await.with("AIRFLOW__TRADEWIND__CLOUDWATCH_LOGS_RETENTION", "30");
+    let mut deployment = talkative(&aws)
+        .await
+        .with("AIRFLOW__TRADEWIND__CLOUDWATCH_LOGS_RETENTION", "30")
+        .with("AIRFLOW__TRADEWIND__CLOUDWATCH_LOGS_KMS_KEY", KEY);
     for group in ["TASK", "SCHEDULER", "WORKER", "WEBSERVER", "DAG_PROCESSING"] {
         deployment = deployment.with(&format!("AIRFLOW__TRADEWIND__{group}_LOGS_ENABLED"), "True");
     }
@@ -77,8 +83,9 @@ async fn logs_go_to_the_five_groups_and_tasks_logs_are_read_back() {
         .await;
     }
     let groups = client.describe_log_groups().log_group_name_prefix("airflow-").send().await.expect("groups");
-    let retained: Vec<_> = groups.log_groups().iter().map(|group| group.retention_in_days()).collect();
-    assert_eq!(retained, [Some(30); 5]);
+    let made = |group: &LogGroup| (group.retention_in_days(), group.kms_key_id().map(str::to_owned));
+    let made: Vec<_> = groups.log_groups().iter().map(made).collect();
+    assert_eq!(made, vec![(Some(30), Some(KEY.to_owned())); 5]);
     standalone.end(Signal::SIGTERM);
 }
 

@@ -91,12 +91,14 @@ async fn arguments_that_cannot_be_used_are_refused_at_the_start() {
         ("{\"role_arn\": \"arn:aws:iam::1:role/r\"}", "not role_arn: credentials come from the environment"),
         ("{\"variables_lookup_pattern\": \"(\"}", "variables_lookup_pattern is a regular expression"),
     ] {
-        let mut command = deployment.command();
-        let command = command.env("AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", arguments).arg("standalone");
-        let output = command.output().expect("the program runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(3), "{said}");
-        assert!(said.contains(words), "{said}");
+        for process in ["standalone", "worker"] {
+            let mut command = deployment.command();
+            let command = command.env("AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", arguments).arg(process);
+            let output = command.output().expect("the program runs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{process}: {said}");
+            assert!(said.contains(words), "{process}: {said}");
+        }
     }
 }
 

@@ -9,8 +9,7 @@ use nix::unistd::{AccessFlags, access};
 use tradewind_airflow::config::{Config, Environment, Origin};
 use tradewind_bundle::configuration::{self, Place};
 use tradewind_metadata::connect_options;
-use tradewind_remote_log as remote_log;
-use tradewind_secrets::{Secrets, look_up_option};
+use tradewind_secrets::look_up_option;
 use tradewind_supervisor::pyhost;
 use tradewind_webserver::WebServer;
 
@@ -18,6 +17,7 @@ use super::home::not_writable;
 use super::installation::Installations;
 use super::postgres::Owner;
 use crate::arguments::Standalone;
+use crate::component::check_shared_options;
 use crate::failure::{Failure, Kind, cannot_listen};
 use crate::venv::Venv;
 
@@ -220,12 +220,7 @@ fn check_options(config: &Config, venv: &Venv) -> Result<()> {
     tradewind_dag_processor::Options::from_config(config, Some(venv.airflow()))?;
     tradewind_environment::configuration::Options::from_config(config)?;
     WebServer::check(config, venv.airflow())?;
-    Secrets::from_config(config)?;
-    remote_log::TaskLogs::from_config(config)?;
-    for kind in remote_log::Kind::ALL {
-        remote_log::group(config, kind)?;
-    }
-    Ok(())
+    check_shared_options(config)
 }
 
 /// The folders of the Dag bundles must exist; the default one is made with the home folder.
