@@ -189,7 +189,15 @@ impl Bucket {
     pub async fn describe(&self, key: &str, version_id: Option<&str>) -> Result<Described, S3Error> {
         let request =
             self.client.head_object().bucket(&self.name).key(key).set_version_id(version_id.map(str::to_owned));
-        let answer = request.send().await.map_err(|error| self.error("s3:GetObject", Some(key), &error))?;
+        let answer = request.send().await.map_err(|error| {
+            // The answer to this request has no body that would say more.
+            let is_bad_version =
+                version_id.is_some() && error.raw_response().is_some_and(|answer| answer.status().as_u16() == 400);
+            if is_bad_version {
+                return S3Error::Changed { bucket: self.name.clone(), key: key.to_owned() };
+            }
+            self.error("s3:GetObject", Some(key), &error)
+        })?;
         let etag = answer.e_tag().map(|etag| unquoted(etag).to_owned()).unwrap_or_default();
         let size = answer.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
         Ok(Described { etag, size, version_id: answer.version_id })

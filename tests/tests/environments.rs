@@ -165,14 +165,47 @@ async fn what_cannot_be_built_is_told_and_changes_nothing() {
     running.standalone.end(Signal::SIGTERM);
 }
 
+#[tokio::test]
+async fn a_version_that_is_asked_for_counts_whatever_is_newer() {
+    let aws = AwsEmulator::start();
+    let bucket = TestBucket::create(&aws, BUCKET).await.with_versions().await;
+    let version = bucket.put("plugins.zip", plugins()).await.expect("a version");
+    bucket.put("plugins.zip", "no archive").await;
+    let of = |version: &str| {
+        let version = version.to_owned();
+        async {
+            let deployment = on_bucket(&aws).await.with("AIRFLOW__TRADEWIND__PLUGINS_S3_PATH", "plugins.zip");
+            deployment.with("AIRFLOW__TRADEWIND__PLUGINS_S3_OBJECT_VERSION", version)
+        }
+    };
+    let deployment = of(&version).await;
+    let running = Running::start(&deployment).await;
+    running.version("dag-processor", None).await;
+    running.rest.get_until("plugins", |plugins| plugins.to_string().contains("from_bucket")).await;
+    assert_eq!(running.rest.get("importErrors").await["total_entries"], 0);
+    running.standalone.end(Signal::SIGTERM);
+
+    let deployment = of("of-no-object").await;
+    let running = Running::start(&deployment).await;
+    let shows = |errors: &Value| errors.to_string().contains("version of-no-object of it is not in the bucket");
+    let errors = running.rest.get_until("importErrors", shows).await.to_string();
+    assert!(errors.contains("The installed packages stay in use.") && errors.contains("plugins_s3_path"), "{errors}");
+    running.standalone.end(Signal::SIGTERM);
+}
+
 async fn deployment(aws: &AwsEmulator) -> Deployment {
-    let deployment = Deployment::new(&[])
-        .await
-        .with("AIRFLOW__TRADEWIND__SOURCE_BUCKET_ARN", format!("arn:aws:s3:::{BUCKET}"))
+    let deployment = on_bucket(aws).await;
+    deployment
         .with("AIRFLOW__TRADEWIND__REQUIREMENTS_S3_PATH", "requirements.txt")
         .with("AIRFLOW__TRADEWIND__PLUGINS_S3_PATH", "plugins.zip")
         .with("AIRFLOW__TRADEWIND__STARTUP_SCRIPT_S3_PATH", "startup.sh")
         .with("AIRFLOW__TRADEWIND__STARTUP_SCRIPT_TIMEOUT", "3")
+}
+
+async fn on_bucket(aws: &AwsEmulator) -> Deployment {
+    let deployment = Deployment::new(&[])
+        .await
+        .with("AIRFLOW__TRADEWIND__SOURCE_BUCKET_ARN", format!("arn:aws:s3:::{BUCKET}"))
         .with("AIRFLOW__TRADEWIND__S3_REFRESH_INTERVAL", "1");
     aws.variables().into_iter().fold(deployment, |deployment, (name, value)| deployment.with(name, value))
 }
