@@ -1,6 +1,7 @@
 //! Official Airflow code in children of a real pyhost, spoken to over the supervisor protocol. No database.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -12,7 +13,7 @@ use tradewind_airflow::config::{Config, Environment};
 use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_supervisor::child::{Child, ExitStatus};
 use tradewind_supervisor::output::{DAG_PROCESSOR, Forwarder, Limits, TASK};
-use tradewind_supervisor::pyhost::{ChildKind, Idle, Options, PyHost};
+use tradewind_supervisor::pyhost::{ChildKind, Idle, Kept, Options, PyHost};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -56,6 +57,7 @@ shapes()
 
 struct Fixture {
     folder: TempDir,
+    options: Options,
     host: PyHost,
 }
 
@@ -77,8 +79,8 @@ impl Fixture {
             .with_variable("AIRFLOW__CORE__DAGS_FOLDER", &dags)
             .with_variable("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
             .with_variable("TRADEWIND_TEST_MARK", "1");
-        let host = PyHost::start(options).await.expect("a pyhost");
-        Self { folder, host }
+        let host = PyHost::start(options.clone()).await.expect("a pyhost");
+        Self { folder, options, host }
     }
 
     fn dags(&self) -> std::path::PathBuf {
@@ -257,6 +259,35 @@ async fn a_running_task_outlives_pyhost_and_new_ones_start() {
         assert_eq!(fixture.run("answer").await.status, ExitStatus::Exited(0));
     }
     fixture.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_ends_in_the_pyhost_that_it_began_in_and_new_ones_start_in_another() {
+    let fixture = Fixture::start(Idle { tasks: 1, dag_files: 0 }).await;
+    let before = fixture.host.pid().await.expect("a process");
+    let child = fixture.spawn(ChildKind::Task).await;
+    let folder = fixture.folder.path().to_owned();
+    let running = tokio::spawn(async move { attempt(child, "sleep", &folder).await });
+    // One that cannot be started changes nothing.
+    let broken = Options { python: fixture.folder.path().join("bin/python"), ..fixture.options.clone() };
+    assert!(fixture.host.replace(broken).await.is_err());
+    assert_eq!((fixture.host.pid().await, fixture.host.generation()), (Some(before), 0));
+
+    let lock = Arc::new(());
+    let kept = Some(Kept(lock.clone()));
+    let other = Options { kept, ..fixture.options.clone() }.with_variable("AIRFLOW__CORE__FERNET_KEY", "seen");
+    fixture.host.replace(other).await.expect("another one");
+    assert_eq!(fixture.host.generation(), 1);
+    let next = fixture.run("answer").await;
+    assert!(next.log.contains("True True"), "its variables are others: {}", next.log);
+    let run = running.await.expect("no panic");
+    assert_eq!((run.names().last(), run.status), (Some(&"SucceedTask"), ExitStatus::Exited(0)), "{}", run.log);
+    assert!(is_gone(i32::try_from(before).expect("a pid")).await, "the one before is still there");
+    assert!(Arc::strong_count(&lock) > 1, "what it needs is kept");
+    fixture.host.replace(fixture.options.clone()).await.expect("a third one");
+    until(|| Arc::strong_count(&lock) == 1).await;
+    fixture.host.stop().await;
+    assert!(fixture.host.spawn(ChildKind::Task).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
