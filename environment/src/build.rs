@@ -19,7 +19,7 @@ use crate::configuration::{ObjectPath, Options};
 use crate::manifest::{Component, Manifest, Part};
 use crate::packages::Packages;
 use crate::plugins::{self, PluginsError};
-use crate::requirements::{Installer, constraints, has_constraint, with_plugins_at};
+use crate::requirements::{Installer, constraints, files_among_dags, has_constraint, with_dags_at, with_plugins_at};
 use crate::startup_script::{self, Exports};
 use crate::step::{Step, StepError};
 use crate::store::{Begun, Environment, Facts, Place, Store, Unfinished};
@@ -295,7 +295,12 @@ impl Builder {
         let packages = Packages::new(&place.packages());
         let names = packages.names().map_err(|error| failed(error.into()))?;
         let kept = folder.join("constraints.txt");
-        fs::write(&file, with_plugins_at(&text, &place.plugins())).map_err(|error| failed(error.into()))?;
+        let dags = folder.join("dags");
+        for path in files_among_dags(&text) {
+            self.fetch_dag_file(&path, &dags).await.map_err(failed)?;
+        }
+        let own = with_dags_at(&with_plugins_at(&text, &place.plugins()), &dags);
+        fs::write(&file, own).map_err(|error| failed(error.into()))?;
         fs::write(&kept, constraints(&names, !has_constraint(&text))).map_err(|error| failed(error.into()))?;
         let variables = place.variables(facts, self.children.clone()).environment;
         let installer = Installer::of(&packages);
@@ -359,6 +364,19 @@ impl Builder {
     fn prepared(&self, mut command: Command, variables: &Variables) -> Command {
         command.env_clear().envs(variables.iter().map(|(name, value)| (name, value))).current_dir(&self.home);
         command
+    }
+
+    /// Fetches a file among the Dags that the requirements name, in its newest version.
+    async fn fetch_dag_file(&self, path: &str, folder: &Path) -> Result<(), Reason> {
+        let (key, file) = (format!("{}{path}", self.options.dags), folder.join(path));
+        let described = self.bucket.describe(&key, None).await?;
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let version_id = described.version_id.as_deref();
+        let wanted = Wanted { key: &key, etag: &described.etag, size: described.size, version_id };
+        self.bucket.fetch(wanted, &file).await?;
+        Ok(())
     }
 
     async fn fetch(&self, part: &Part, file: &Path) -> Result<PathBuf, BuildError> {

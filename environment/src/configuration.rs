@@ -19,6 +19,8 @@ pub struct ObjectPath {
 pub struct Options {
     /// The bucket of `[tradewind] source_bucket_arn`.
     pub bucket: String,
+    /// What the keys of its Dags start with.
+    pub dags: String,
     /// What pip installs.
     pub requirements: Option<ObjectPath>,
     /// A zip archive that becomes the plugins folder.
@@ -49,6 +51,7 @@ impl Options {
         }
         Ok(Some(Self {
             bucket: place.bucket,
+            dags: place.prefix,
             requirements,
             plugins,
             startup_script,

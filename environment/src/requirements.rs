@@ -1,6 +1,7 @@
 //! What pip is told: the requirements, and what they may not change.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
 
 use regex::Regex;
 use tokio::process::Command;
@@ -9,6 +10,9 @@ use crate::packages::Packages;
 
 /// Where an Amazon MWAA environment unpacks its plugins, which requirements may name (`--find-links`).
 const PLUGINS: &str = "/usr/local/airflow/plugins";
+
+/// Where it has the Dags, among which files of constraints may be.
+const DAGS: &str = "/usr/local/airflow/dags/";
 
 /// Packages that make the release of Airflow: no requirement replaces them.
 const AIRFLOW: &[&str] = &["apache_airflow", "apache_airflow_core", "apache_airflow_task_sdk"];
@@ -25,6 +29,27 @@ pub(crate) fn has_constraint(requirements: &str) -> bool {
 /// The requirements as pip gets them: the plugins are where this environment has them.
 pub(crate) fn with_plugins_at(requirements: &str, plugins: &Path) -> String {
     requirements.replace(PLUGINS, &plugins.to_string_lossy())
+}
+
+/// Files among the Dags that the requirements name, by their path there.
+pub(crate) fn files_among_dags(requirements: &str) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for (at, _) in requirements.match_indices(DAGS) {
+        let rest = &requirements[at + DAGS.len()..];
+        let path =
+            rest.split(|letter: char| letter.is_whitespace() || "\"'#;".contains(letter)).next().unwrap_or_default();
+        // What is no path within the folder is left to pip, which does not find it.
+        let is_within = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        if is_within && !path.is_empty() {
+            paths.insert(path.to_owned());
+        }
+    }
+    paths
+}
+
+/// The requirements as pip gets them: files among the Dags are where they were put.
+pub(crate) fn with_dags_at(requirements: &str, dags: &Path) -> String {
+    requirements.replace(DAGS, &format!("{}/", dags.display()))
 }
 
 /// Lines that keep packages in the versions they have: those of Airflow's release alone, or all.
@@ -108,6 +133,13 @@ mod tests {
         let names = ["apache_airflow_core-3.3.2", "pip-25.0", "requests-2.34.2"].map(str::to_owned);
         assert_eq!(constraints(&names, true), "apache_airflow_core==3.3.2\nrequests==2.34.2\n");
         assert_eq!(constraints(&names, false), "apache_airflow_core==3.3.2\n");
+    }
+
+    #[test]
+    fn files_among_the_dags_are_found() {
+        let text = "-c \"/usr/local/airflow/dags/a/c.txt\"\n-r /usr/local/airflow/dags/r.txt\n-c /usr/local/airflow/dags/../x\n";
+        assert_eq!(files_among_dags(text), BTreeSet::from(["a/c.txt".to_owned(), "r.txt".to_owned()]));
+        assert!(with_dags_at(text, Path::new("/e/dags")).starts_with("-c \"/e/dags/a/c.txt\"\n-r /e/dags/r.txt\n"));
     }
 
     #[test]

@@ -81,7 +81,9 @@ async fn what_the_bucket_describes_is_used_and_an_attempt_ends_in_what_it_began_
     running.rest.get_until("dags/greets/dagRuns/old/taskInstances/waits", is_running).await;
 
     let worker = running.health("worker").await["version"].clone();
-    bucket.put("requirements.txt", format!("{WHEELS}greeting==2.0\n")).await;
+    bucket.put("dags/constraints.txt", "greeting==2.0\n").await;
+    let constrained = format!("-c \"/usr/local/airflow/dags/constraints.txt\"\n{WHEELS}greeting\n");
+    bucket.put("requirements.txt", constrained).await;
     running.version("dag-processor", Some(&first)).await;
     running.version("worker", Some(&worker)).await;
     std::fs::write(deployment.home().join("release"), "").expect("a file");
@@ -122,6 +124,10 @@ async fn what_cannot_be_built_is_told_and_changes_nothing() {
     for (text, words) in [
         (format!("{WHEELS}greeting==9\n"), "No matching distribution found for greeting==9"),
         (format!("{WHEELS}apache-airflow==2.11.0\n"), "apache-airflow==2.11.0"),
+        (
+            "-c /usr/local/airflow/dags/none.txt\n".to_owned(),
+            "dags/none.txt\\\" of bucket \\\"my-bucket\\\" was changed or deleted",
+        ),
         (format!("{WHEELS}lonely\n"), "No matching distribution found for company"),
     ] {
         bucket.put("requirements.txt", text).await;
