@@ -134,8 +134,10 @@ impl RunAws {
     async fn logs_are_in_cloudwatch(&self, set_up: &str) {
         // The group may not be there yet.
         let events = "(aws logs filter-log-events --log-group-name airflow-MyAirflowEnvironment-Task || true)";
-        eventually("the log of a task", async || self.shell(&[set_up, events]).contains("All shops: 530.50").then_some(()))
-            .await;
+        eventually("the log of a task", async || {
+            self.shell(&[set_up, events]).contains("All shops: 530.50").then_some(())
+        })
+        .await;
         let groups = "aws logs describe-log-groups --query 'logGroups[].logGroupName' --output text";
         let wanted = ["Task", "Scheduler", "Worker", "WebServer", "DAGProcessing"];
         eventually("five log groups", async || {

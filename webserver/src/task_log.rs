@@ -3,11 +3,12 @@
 
 use crate::query::parse_time;
 use crate::timestamp::Timestamp;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::io;
 use std::path::{Path, PathBuf};
-use tokio::fs;
+use std::{fs, io};
 use tradewind_remote_log::RemoteLog;
 
 /// One line: when, what, and what else the logger noted.
@@ -60,15 +61,30 @@ impl Message {
     }
 
     /// The message as JSON; `complete`: with a null time when there is none.
-    pub(crate) fn to_json(&self, complete: bool) -> Value {
-        let mut fields = Map::new();
-        if complete || self.is_timed {
-            let time = self.timestamp.map_or(Value::Null, |timestamp| timestamp.to_string().into());
-            fields.insert("timestamp".to_owned(), time);
+    pub(crate) fn as_json(&self, complete: bool) -> MessageJson<'_> {
+        MessageJson { message: self, complete }
+    }
+}
+
+/// A message on its way into an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageJson<'a> {
+    message: &'a Message,
+    complete: bool,
+}
+
+impl Serialize for MessageJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Message { timestamp, is_timed, event, rest } = self.message;
+        let mut fields = serializer.serialize_map(None)?;
+        if self.complete || *is_timed {
+            fields.serialize_entry("timestamp", timestamp)?;
         }
-        fields.insert("event".to_owned(), self.event.clone().into());
-        fields.extend(self.rest.clone());
-        Value::Object(fields)
+        fields.serialize_entry("event", event)?;
+        for (name, value) in rest {
+            fields.serialize_entry(name, value)?;
+        }
+        fields.end()
     }
 }
 
@@ -82,19 +98,25 @@ pub(crate) struct Parts {
 impl Parts {
     /// Reads every file whose name starts with the given one, since triggers write files of their own beside it.
     pub(crate) async fn of_files(base: &Path, relative: &Path) -> io::Result<Self> {
+        let (base, relative) = (base.to_owned(), relative.to_owned());
+        // In one go: each step is short.
+        tokio::task::spawn_blocking(move || Self::read(&base, &relative)).await?
+    }
+
+    fn read(base: &Path, relative: &Path) -> io::Result<Self> {
         let mut parts = Self::default();
-        let base = match fs::canonicalize(base).await {
+        let base = match fs::canonicalize(base) {
             Ok(base) => base,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(parts),
             Err(error) => return Err(error),
         };
-        for path in files(&base.join(relative)).await? {
+        for path in files(&base.join(relative))? {
             // A link that leads out of the log folder is not followed.
-            let Ok(resolved) = fs::canonicalize(&path).await else { continue };
+            let Ok(resolved) = fs::canonicalize(&path) else { continue };
             if !resolved.starts_with(&base) {
                 continue;
             }
-            let Ok(bytes) = fs::read(&resolved).await else { continue };
+            let Ok(bytes) = fs::read(&resolved) else { continue };
             parts.texts.push(String::from_utf8_lossy(&bytes).into_owned());
             parts.sources.push(path.display().to_string());
         }
@@ -153,17 +175,18 @@ impl TaskLog {
     }
 }
 
-async fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(Vec::new());
     };
-    let mut entries = match fs::read_dir(folder).await {
+    let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut files = Vec::new();
-    while let Some(entry) = entries.next_entry().await? {
+    for entry in entries {
+        let entry = entry?;
         if entry.file_name().to_str().is_some_and(|found| found.starts_with(name)) {
             files.push(entry.path());
         }
@@ -177,16 +200,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn json_of(message: &Message) -> Value {
+        serde_json::to_value(message.as_json(false)).expect("JSON")
+    }
+
     #[test]
     fn reads_structured_and_plain_lines() {
         let message =
             Message::parse(r#"{"timestamp":"2026-11-01T00:00:00.5Z","level":"info","event":"hello","logger":"task"}"#);
         let expected =
             json!({"timestamp": "2026-11-01T00:00:00.500000Z", "event": "hello", "level": "info", "logger": "task"});
-        assert_eq!(message.to_json(false), expected);
+        assert_eq!(json_of(&message), expected);
         let plain = Message::parse("[2026-11-01T00:00:00.000+0000] {x.py:1} INFO - hello");
-        assert_eq!(plain.to_json(false)["timestamp"], "2026-11-01T00:00:00Z");
-        assert_eq!(Message::plain("x").to_json(false), json!({"event": "x"}));
+        assert_eq!(json_of(&plain)["timestamp"], "2026-11-01T00:00:00Z");
+        assert_eq!(json_of(&Message::plain("x")), json!({"event": "x"}));
     }
 
     #[tokio::test]
@@ -194,8 +221,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let outside = tempfile::NamedTempFile::new().expect("temporary file");
         let line = |second: u32| format!("{{\"timestamp\":\"2026-11-01T00:00:0{second}Z\",\"event\":\"{second}\"}}\n");
-        std::fs::write(folder.path().join("attempt=1.log"), line(1) + &line(3) + &line(3)).expect("writes");
-        std::fs::write(folder.path().join("attempt=1.log.trigger.7.log"), line(2)).expect("writes");
+        fs::write(folder.path().join("attempt=1.log"), line(1) + &line(3) + &line(3)).expect("writes");
+        fs::write(folder.path().join("attempt=1.log.trigger.7.log"), line(2)).expect("writes");
         std::os::unix::fs::symlink(outside.path(), folder.path().join("attempt=1.log.evil")).expect("links");
         let read = async || Parts::of_files(folder.path(), Path::new("attempt=1.log")).await.expect("readable");
         let events = |log: &TaskLog| log.messages.iter().map(|message| message.event.clone()).collect::<Vec<_>>();

@@ -18,6 +18,7 @@ mod xcoms;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -112,7 +113,12 @@ impl Answers {
     ///
     /// # Errors
     /// The error that goes to the child in place of a body.
-    pub async fn answer(&self, scope: Scope, message: ToSupervisor) -> Answer {
+    pub fn answer(&self, scope: Scope, message: ToSupervisor) -> BoxFuture<'_, Answer> {
+        // As deep as what it asks is, it would make its callers' types too deep for the compiler.
+        Box::pin(self.find_answer(scope, message))
+    }
+
+    async fn find_answer(&self, scope: Scope, message: ToSupervisor) -> Answer {
         if scope == Scope::DagFile && !is_asked_while_parsing(&message) {
             return Err(unhandled());
         }

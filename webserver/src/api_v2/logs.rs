@@ -5,7 +5,7 @@ use crate::error::{ApiError, ApiResult, Problem};
 use crate::query::{Params, PathInt};
 use crate::signed_token;
 use crate::state::App;
-use crate::task_log::{Message, Parts, TaskLog};
+use crate::task_log::{Message, MessageJson, Parts, TaskLog};
 use crate::timestamp::Timestamp;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::FromRow;
 use tradewind_airflow::log_path::{Attempt, LogPaths};
@@ -34,6 +35,12 @@ struct LoggedAttempt {
     try_number: i32,
     updated_at: Option<Timestamp>,
     logical_date: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct LogAnswer<'a> {
+    content: Vec<MessageJson<'a>>,
+    continuation_token: Option<String>,
 }
 
 /// The task instance when it is in that attempt, else what history knows of it.
@@ -82,12 +89,12 @@ async fn read(
     let (messages, total) = messages(&app, &attempt, &name, position).await?;
     let is_open = attempt.try_number == try_number && matches!(attempt.state.as_deref(), Some("running" | "deferred"));
     if as_lines {
-        return Ok(lines(&app, &messages, &metadata));
+        return lines(&app, &messages, &metadata);
     }
     let token =
         is_open.then(|| signed_token::sign(&app.options.secret_key, &json!({"end_of_log": false, "log_pos": total})));
-    let content: Vec<Value> = messages.iter().map(|message| message.to_json(false)).collect();
-    Ok(Json(json!({"content": content, "continuation_token": token})).into_response())
+    let content = messages.iter().map(|message| message.as_json(false)).collect();
+    Ok(Json(LogAnswer { content, continuation_token: token }).into_response())
 }
 
 /// The messages after a position (all, under a heading with their sources, when there is none) and their number.
@@ -139,11 +146,11 @@ fn no_log(attempt: &LoggedAttempt) -> Vec<Message> {
     ]
 }
 
-fn lines(app: &App, messages: &[Message], metadata: &Map<String, Value>) -> Response {
-    let mut text = String::new();
+fn lines(app: &App, messages: &[Message], metadata: &Map<String, Value>) -> ApiResult<Response> {
+    let mut text = Vec::new();
     for message in messages {
-        text.push_str(&message.to_json(true).to_string());
-        text.push('\n');
+        serde_json::to_writer(&mut text, &message.as_json(true)).map_err(|error| ApiError::internal(&error))?;
+        text.push(b'\n');
     }
     let mut response = Body::from(text).into_response();
     let headers = response.headers_mut();
@@ -152,7 +159,7 @@ fn lines(app: &App, messages: &[Message], metadata: &Map<String, Value>) -> Resp
     if let Ok(token) = HeaderValue::from_str(&token) {
         headers.insert(CONTINUATION, token);
     }
-    response
+    Ok(response)
 }
 
 fn wants_lines(headers: &HeaderMap) -> ApiResult<bool> {
