@@ -6,6 +6,7 @@ import json
 import time
 from datetime import date, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from asset_steps import AssetSteps
 from normalise import Normaliser
@@ -169,7 +170,9 @@ class Recorder:
         recording = self.normalise(recording | self._starts(scenario))
         if scenario.states_only:
             return states_of(recording)
-        return in_relation_to(self.normalise.began.date(), recording) if scenario.of_today else recording
+        if not scenario.of_today:
+            return recording
+        return in_relation_to(self.normalise.began.astimezone(ZoneInfo(scenario.of_today)).date(), recording)
 
     def _trigger_all(self, scenario: Scenario) -> None:
         for trigger in scenario.runs:

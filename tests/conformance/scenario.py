@@ -82,8 +82,8 @@ class Scenario:
     is part of the recording."""
     without_runs: bool = False
     """Of a scheduled one: no run is created at all."""
-    of_today: bool = False
-    """The dates lie a day or so before the moment of recording, and are written in relation to it."""
+    of_today: str | None = None
+    """The dates lie a day or so before the moment of recording, and are written in relation to its day in this time zone."""
     states_only: bool = False
     """The tasks answer by chance or by the clock: only how they end is part of the recording."""
     consumers: tuple[str, ...] = ()

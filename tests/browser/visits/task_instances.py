@@ -62,6 +62,8 @@ def pages_of_a_task_instance(ui: Visitor) -> None:
 @visit("XComs of all task instances")
 def xcoms(ui: Visitor) -> None:
     ui.open("/xcoms")
+    # Lists are folded, a moment after they are shown.
+    ui.click("Expand all extra JSON")
     ui.sees_row("return_value", "orders", "first", "regions", "Norway middle")
     # Each of the three returned a dictionary with two keys.
     expect(ui.rows("orders", "first", "count")).to_have_count(9)

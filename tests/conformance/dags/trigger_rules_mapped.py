@@ -6,11 +6,12 @@ Outcomes that need no process are made by `EmptyOperator`, so that a Dag has few
 from __future__ import annotations
 
 import itertools
+import time
 
 import pendulum
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, TaskGroup, TriggerRule, task, task_group
+from airflow.sdk import DAG, TaskGroup, TriggerRule, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 START = pendulum.datetime(2026, 1, 1, tz="UTC")
@@ -18,6 +19,7 @@ RULES = [
     "all_success", "all_failed", "all_done", "all_done_min_one_success", "one_success", "one_failed", "one_done",
     "none_failed", "none_failed_min_one_success", "none_skipped", "all_skipped", "always",
 ]  # fmt: skip
+SECONDS_BETWEEN = 2
 OUTCOMES = ("success", "skipped", "failed", "upstream_failed")
 
 # What the indexes of a mapped task come to, one after the other.
@@ -41,7 +43,9 @@ def empty(task_id: str, rule: str = "all_success") -> EmptyOperator:
 
 @task(max_active_tis_per_dagrun=1)
 def end_as(outcome: str):
-    """One at a time, so that the tasks downstream are examined between two of them."""
+    """One at a time, and not at once, so that the tasks downstream are examined between two of them."""
+    if get_current_context()["ti"].map_index > 0:
+        time.sleep(SECONDS_BETWEEN)
     if outcome == "skipped":
         raise AirflowSkipException("skipped on purpose")
     if outcome == "failed":

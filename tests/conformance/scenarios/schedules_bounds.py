@@ -12,10 +12,10 @@ WITHOUT_RUNS = (
     "past_trigger_without_catchup", "past_delta_without_catchup", "once_in_the_future", "continuous_in_the_past",
     "never",
 )  # fmt: skip
-OF_TODAY = ("daily", "cron", "trigger", "far_zone")
+OF_TODAY = {"daily": "UTC", "cron": "UTC", "trigger": "UTC", "far_zone": "Asia/Kathmandu"}
 
 SCENARIOS = [
     *(Scenario(f"bounds_{name}", scheduled=True) for name in WITH_RUNS),
     *(Scenario(f"bounds_{name}", scheduled=True, without_runs=True) for name in WITHOUT_RUNS),
-    *(Scenario(f"bounds_today_{name}", scheduled=True, of_today=True) for name in OF_TODAY),
+    *(Scenario(f"bounds_today_{name}", scheduled=True, of_today=zone) for name, zone in OF_TODAY.items()),
 ]
