@@ -6,7 +6,7 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 use serde_json::Value;
-use sqlx::{PgConnection, PgExecutor, query_as};
+use sqlx::{PgConnection, PgExecutor, Row, query, query_as};
 use uuid::Uuid;
 
 use crate::{MetadataError, Result};
@@ -37,16 +37,24 @@ pub async fn latest(connection: &mut PgConnection, dag_id: &str) -> Result<Optio
 
 /// A version of a Dag.
 pub async fn of_version(connection: &mut PgConnection, dag_version_id: Uuid) -> Result<Option<DagDocument>> {
-    text_of_version(connection, dag_version_id).await?.as_deref().map(decode).transpose()
+    read_version(connection, dag_version_id, decode).await?.transpose()
 }
 
-/// The same as text: of a large Dag, decoding takes many times the memory of its text.
-pub async fn text_of_version(connection: &mut PgConnection, dag_version_id: Uuid) -> Result<Option<String>> {
-    let stored = query_as("SELECT data::text, data_compressed FROM serialized_dag WHERE dag_version_id = $1")
+/// Has the text read where it came in from the database: that of a large Dag is too much to be copied.
+pub async fn read_version<T>(
+    connection: &mut PgConnection,
+    dag_version_id: Uuid,
+    read: impl FnOnce(&str) -> T,
+) -> Result<Option<T>> {
+    let row = query("SELECT data::text, data_compressed FROM serialized_dag WHERE dag_version_id = $1")
         .bind(dag_version_id)
         .fetch_optional(connection)
         .await?;
-    stored.map(text).transpose()
+    let Some(row) = row else { return Ok(None) };
+    if let Some(plain) = row.try_get::<Option<&str>, _>(0)?.filter(|text| *text != "null") {
+        return Ok(Some(read(plain)));
+    }
+    Ok(Some(read(&text((None, row.try_get(1)?))?)))
 }
 
 /// The text of a row with the version that it is of.

@@ -48,10 +48,12 @@ impl From<PgPool> for Database {
     }
 }
 
-/// What every pool has in common: compiling our short statements would take Postgres longer than running them.
+/// What every pool has in common: to compile our short statements, or to weigh merge joins for them, which means a look at the
+/// ends of indexes and at all that lies dead there, would take Postgres longer than running them.
 pub(crate) fn pool_options() -> PgPoolOptions {
-    PgPoolOptions::new()
-        .after_connect(|connection, _| Box::pin(async move { connection.execute("SET jit = off").await.map(|_| ()) }))
+    PgPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move { connection.execute("SET jit = off; SET enable_mergejoin = off").await.map(|_| ()) })
+    })
 }
 
 /// Reads a URL in SQLAlchemy's form: `postgresql+psycopg2://user:password@host:port/name?…`.

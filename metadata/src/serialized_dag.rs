@@ -86,10 +86,9 @@ impl Cache {
         {
             return Ok(Arc::clone(dag));
         }
-        let text = dag_document::text_of_version(connection, version)
+        let dag = dag_document::read_version(connection, version, serialized_dag::parse_text)
             .await?
-            .ok_or_else(|| MetadataError::NotFound(format!("version {version} of a Dag has no document")))?;
-        let dag = serialized_dag::parse_text(&text)
+            .ok_or_else(|| MetadataError::NotFound(format!("version {version} of a Dag has no document")))?
             .map_err(|error| MetadataError::Corrupt(format!("serialized_dag, version {version}: {error}")))?;
         let dag = Arc::new(dag);
         let tasks = dag.task_count();

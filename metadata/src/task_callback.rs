@@ -101,7 +101,7 @@ impl Outcome {
 
     /// Whether the task has somebody told of it.
     fn mails(self, task: &Task) -> bool {
-        let has_address = match &task.email {
+        let has_address = match task.email.as_deref() {
             Some(Value::String(address)) => !address.is_empty(),
             Some(Value::Array(addresses)) => !addresses.is_empty(),
             _ => false,

@@ -196,7 +196,7 @@ fn row(dag: &Dag, new: &New, id: Uuid) -> Value {
         "custom_operator_name": task.custom_operator_name(),
         "task_display_name": new.is_named.then(|| task.task_display_name()),
         "executor": task.executor,
-        "executor_config": task.executor_config.as_ref().and_then(executor_config::pickle).map(|pickled| hex(&pickled)),
+        "executor_config": task.executor_config.as_deref().and_then(executor_config::pickle).map(|pickled| hex(&pickled)),
     })
 }
 

@@ -95,7 +95,7 @@ pub(super) fn read(own: &Reader<'_>, defaults: Option<&Reader<'_>>) -> Result<Ta
         pool_slots: fields.integer("pool_slots", base.pool_slots)?,
         queue: fields.text("queue", base.queue)?,
         executor: fields.optional_text("executor")?,
-        executor_config: fields.get("executor_config").map(|field| field.value().clone()),
+        executor_config: fields.get("executor_config").map(|field| Box::new(field.value().clone())),
         priority_weight: fields.integer("priority_weight", base.priority_weight)?,
         weight_rule: fields.read("weight_rule", base.weight_rule, weight_rule)?,
         max_active_tis_per_dag: fields.optional_integer("max_active_tis_per_dag")?,
@@ -118,7 +118,7 @@ pub(super) fn read(own: &Reader<'_>, defaults: Option<&Reader<'_>>) -> Result<Ta
         start_trigger: start_trigger(own)?,
         expand_input: if is_mapped { Some(expanded_over(own)?) } else { None },
         map_index_template: fields.optional_text("map_index_template")?,
-        email: fields.get("email").map(|field| field.value().clone()),
+        email: fields.get("email").map(|field| Box::new(field.value().clone())),
         email_on_failure: fields.truth("email_on_failure", true)?,
         email_on_retry: fields.truth("email_on_retry", true)?,
         task_id: base.task_id,
@@ -164,16 +164,16 @@ fn backoff(field: &Reader<'_>) -> Result<f64, SerializedDagError> {
 }
 
 /// Source: `TaskInstance.start_trigger_args`: the arguments alone do not make the task start with its trigger.
-fn start_trigger(own: &Reader<'_>) -> Result<Option<StartTrigger>, SerializedDagError> {
+fn start_trigger(own: &Reader<'_>) -> Result<Option<Box<StartTrigger>>, SerializedDagError> {
     let starts = own.get("start_from_trigger").map_or(Ok(false), |flag| flag.truth())?;
     let Some(args) = own.get("start_trigger_args").filter(|_| starts) else { return Ok(None) };
-    Ok(Some(StartTrigger {
+    Ok(Some(Box::new(StartTrigger {
         trigger_cls: args.require("trigger_cls")?.text()?.to_owned(),
         trigger_kwargs: args.get("trigger_kwargs").map(|field| field.value().clone()),
         next_method: args.require("next_method")?.text()?.to_owned(),
         next_kwargs: args.get("next_kwargs").map(|field| field.value().clone()),
         timeout: args.get("timeout").map(|field| field.seconds()).transpose()?,
-    }))
+    })))
 }
 
 fn is_truthy(value: &Value) -> bool {

@@ -40,6 +40,11 @@ impl<'a> Document<'a> {
         Ok(Self { rest: Value::Object(rest), tasks })
     }
 
+    /// How many tasks there are, if that is known before they are decoded.
+    pub(super) fn task_count(&self) -> usize {
+        self.tasks.as_ref().map_or(0, Vec::len)
+    }
+
     /// Decodes the tasks, one after the other.
     pub(super) fn each_task(&self, dag: &Reader<'_>, add: &mut AddTask<'_>) -> Result<(), SerializedDagError> {
         let Some(tasks) = &self.tasks else {

@@ -35,7 +35,8 @@ pub struct StartTrigger {
 }
 
 /// A task. Defaults are those of a serialized task that says nothing
-/// (`airflow/serialization/definitions/baseoperator.py`).
+/// (`airflow/serialization/definitions/baseoperator.py`). There may be tens of thousands in memory: what is large and rare is
+/// boxed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// Unique name within the Dag.
@@ -85,7 +86,7 @@ pub struct Task {
     /// Executor by name, when the task chooses.
     pub executor: Option<String>,
     /// Settings for the executor, as serialized.
-    pub executor_config: Option<Value>,
+    pub executor_config: Option<Box<Value>>,
     /// Own weight.
     pub priority_weight: i32,
     /// How the place in the Dag enters the weight.
@@ -125,13 +126,13 @@ pub struct Task {
     /// How many outlets are declared.
     pub outlets: usize,
     /// The trigger to start with, if the task starts with one.
-    pub start_trigger: Option<StartTrigger>,
+    pub start_trigger: Option<Box<StartTrigger>>,
     /// What a mapped task is expanded over; `None` for a plain task.
     pub expand_input: Option<ExpandInput>,
     /// Template for the name of a mapped task instance.
     pub map_index_template: Option<String>,
     /// Addresses for mail about the task, as serialized.
-    pub email: Option<Value>,
+    pub email: Option<Box<Value>>,
     /// Mail when an attempt failed.
     pub email_on_failure: bool,
     /// Mail when an attempt is retried.

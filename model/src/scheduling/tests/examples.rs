@@ -94,7 +94,7 @@ fn a_task_that_starts_with_a_trigger_is_deferred() {
         next_kwargs: None,
         timeout: None,
     };
-    let mut world = world("a", |task| task.start_trigger = Some(trigger.clone()));
+    let mut world = world("a", |task| task.start_trigger = Some(Box::new(trigger.clone())));
     assert_eq!(step(&world.view()).defer.len(), 1);
     world.settle();
     assert_eq!(world.state("a"), [(-1, Some(Deferred))]);
