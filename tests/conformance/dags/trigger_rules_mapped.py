@@ -43,7 +43,7 @@ def empty(task_id: str, rule: str = "all_success") -> EmptyOperator:
 
 @task(max_active_tis_per_dagrun=1)
 def end_as(outcome: str):
-    """One at a time, and not at once, so that the tasks downstream are examined between two of them."""
+    """One at a time, so that the tasks downstream are examined between two of them."""
     if get_current_context()["ti"].map_index > 0:
         time.sleep(SECONDS_BETWEEN)
     if outcome == "skipped":
