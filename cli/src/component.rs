@@ -248,15 +248,16 @@ async fn connect(component: &str, config: &Config) -> Result<Database> {
     Ok(database)
 }
 
-/// Works while the monitor is served, after saying on standard output that the component is well.
+/// Works while the monitor is served, and says on standard output that the component is well when its monitor does.
 async fn watched(
     component: &str,
     remark: &str,
     monitor: Monitor,
     work: impl Future<Output = Result<()>>,
 ) -> Result<()> {
-    say(format_args!("tradewind {component}: healthy{remark}, monitor at http://{}", monitor.address()?));
-    monitor.beside(work).await
+    let address = monitor.address()?;
+    let well = || say(format_args!("tradewind {component}: healthy{remark}, monitor at http://{address}"));
+    monitor.beside(work, well).await
 }
 
 /// How to start the interpreter of this process: that of the environment which [`Venv`] finds, which looks for Dags in S3 among

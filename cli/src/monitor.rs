@@ -1,5 +1,6 @@
 //! The monitor of a process: `GET /health` and `GET /metrics` on a loopback port.
 
+use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tradewind_airflow::config::Config;
 use tradewind_bundle::health::BundleHealth;
 use tradewind_environment::health::EnvironmentHealth;
@@ -26,6 +27,9 @@ use tradewind_worker::Status;
 
 /// How often the recorder drops what nobody asks for any more.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a process that has started is well.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long the last metrics may take to be sent.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -104,12 +108,20 @@ impl Monitor {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Serves while `work` is done; what was recorded last is sent when it ends.
-    pub(crate) async fn beside<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Serves while `work` is done, and calls `well` as soon as the process is; what was recorded last is sent when it ends.
+    pub(crate) async fn beside<T>(self, work: impl Future<Output = Result<T>>, well: impl FnOnce()) -> Result<T> {
         let Self { listener, subject, telemetry } = self;
+        let watching = async {
+            while !matches!(subject.examine().await, Ok((true, _))) {
+                sleep(LOOK_INTERVAL).await;
+            }
+            well();
+            pending().await
+        };
         let outcome = tokio::select! {
             outcome = work => outcome,
-            failure = serve(listener, subject) => Err(failure),
+            failure = serve(listener, subject.clone()) => Err(failure),
+            never = watching => never,
         };
         // For a moment only: nobody waits for metrics.
         let _ = timeout(FAREWELL, telemetry.stop()).await;

@@ -233,7 +233,7 @@ impl Running {
     async fn health(&self, component: &str) -> Value {
         let monitor = self.standalone.monitor(component);
         let answer = reqwest::get(format!("{monitor}/health")).await.expect("an answer");
-        assert!(answer.status().is_success());
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
         answer.json::<Value>().await.expect("JSON")["python_environment"].clone()
     }
 
