@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::Executor;
+use sqlx::{Connection, Executor};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tradewind_airflow::config::Config;
 
@@ -48,12 +48,26 @@ impl From<PgPool> for Database {
     }
 }
 
+/// For how long a connection is trusted after it was used. Each is tried as it goes back to its pool; to try it again as it is
+/// taken out would cost as much as a short statement.
+const TRUSTED: Duration = Duration::from_secs(1);
+
 /// What every pool has in common: to compile our short statements, or to weigh merge joins for them, which means a look at the
 /// ends of indexes and at all that lies dead there, would take Postgres longer than running them.
 pub(crate) fn pool_options() -> PgPoolOptions {
-    PgPoolOptions::new().after_connect(|connection, _| {
-        Box::pin(async move { connection.execute("SET jit = off; SET enable_mergejoin = off").await.map(|_| ()) })
-    })
+    PgPoolOptions::new()
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute("SET jit = off; SET enable_mergejoin = off").await.map(|_| ()) })
+        })
+        .test_before_acquire(false)
+        .before_acquire(|connection, usage| {
+            Box::pin(async move {
+                if usage.idle_for > TRUSTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
 }
 
 /// Reads a URL in SQLAlchemy's form: `postgresql+psycopg2://user:password@host:port/name?…`.
