@@ -1,8 +1,11 @@
 //! What every handler can reach.
 
+use crate::api_v2::logs::LoggedAttempts;
 use crate::auth::{self, AuthManager};
 use crate::kept::{SharedWork, Snapshot};
+use crate::kept_logs::KeptLogs;
 use crate::options::{Options, OptionsError};
+use crate::run_id::RunIdRule;
 use crate::serialized_dag::DagCache;
 use crate::shared_answer::SharedAnswers;
 use crate::single_flight::SingleFlight;
@@ -43,6 +46,10 @@ pub(crate) struct Shared {
     pub masker: SecretsMasker,
     /// Reads logs of attempts from where they go besides files, if they go anywhere.
     pub remote_logs: Option<Reader>,
+    /// What the database says of attempts whose logs are read.
+    pub logged_attempts: LoggedAttempts,
+    /// Logs whose files have not changed since.
+    pub logs: KeptLogs,
     /// Whether tokens are revoked, as is being asked.
     pub revocations: SingleFlight<String, (bool, Snapshot)>,
     /// Answers that are being made, and those that still hold.
@@ -51,6 +58,8 @@ pub(crate) struct Shared {
     pub grid_lines: SharedWork<(String, String), Option<Bytes>>,
     /// Dags in serialized form, as pages show them.
     pub dags: DagCache,
+    /// Which ids runs may be given.
+    pub run_ids: RunIdRule,
     /// The OpenAPI document, once it was asked for.
     pub openapi: OnceCell<Bytes>,
     /// Dags as the scheduler sees them.
@@ -75,10 +84,13 @@ impl App {
             fernet: Fernet::new(&config.string("core", "fernet_key")?)?,
             masker: SecretsMasker::from_config(&config)?,
             remote_logs: Reader::from_config(&config)?,
+            logged_attempts: LoggedAttempts::default(),
+            logs: KeptLogs::default(),
             revocations: SingleFlight::default(),
             answers: SharedAnswers::default(),
             grid_lines: SharedWork::default(),
             dags: DagCache::new(options.dag_cache_size),
+            run_ids: RunIdRule::from_config(&config)?,
             openapi: OnceCell::new(),
             scheduled_dags: Cache::default(),
             pool,

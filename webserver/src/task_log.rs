@@ -1,15 +1,12 @@
-//! Logs of attempts, read from the files that workers write and from where these are sent
-//! (`airflow/utils/log/file_task_handler.py`).
+//! The messages in logs of attempts (`airflow/utils/log/file_task_handler.py`).
 
+use crate::log_parts::Parts;
 use crate::query::parse_time;
 use crate::timestamp::Timestamp;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
-use tradewind_remote_log::RemoteLog;
 
 /// One line: when, what, and what else the logger noted.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,53 +85,6 @@ impl Serialize for MessageJson<'_> {
     }
 }
 
-/// What is there of a log in one place: texts of lines, and where they came from.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    sources: Vec<String>,
-    texts: Vec<String>,
-}
-
-impl Parts {
-    /// Reads every file whose name starts with the given one, since triggers write files of their own beside it.
-    pub(crate) async fn of_files(base: &Path, relative: &Path) -> io::Result<Self> {
-        let (base, relative) = (base.to_owned(), relative.to_owned());
-        // In one go: each step is short.
-        tokio::task::spawn_blocking(move || Self::read(&base, &relative)).await?
-    }
-
-    fn read(base: &Path, relative: &Path) -> io::Result<Self> {
-        let mut parts = Self::default();
-        let base = match fs::canonicalize(base) {
-            Ok(base) => base,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(parts),
-            Err(error) => return Err(error),
-        };
-        for path in files(&base.join(relative))? {
-            // A link that leads out of the log folder is not followed.
-            let Ok(resolved) = fs::canonicalize(&path) else { continue };
-            if !resolved.starts_with(&base) {
-                continue;
-            }
-            let Ok(bytes) = fs::read(&resolved) else { continue };
-            parts.texts.push(String::from_utf8_lossy(&bytes).into_owned());
-            parts.sources.push(path.display().to_string());
-        }
-        Ok(parts)
-    }
-
-    /// Whether nothing was found, not even an empty file.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-}
-
-impl From<RemoteLog> for Parts {
-    fn from(log: RemoteLog) -> Self {
-        Self { sources: log.sources, texts: log.parts.into_iter().map(|part| part.text).collect() }
-    }
-}
-
 /// Messages of all parts of an attempt's log, in order of time, and where they came from.
 #[derive(Debug, Default)]
 pub(crate) struct TaskLog {
@@ -175,26 +125,6 @@ impl TaskLog {
     }
 }
 
-fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Ok(Vec::new());
-    };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_name().to_str().is_some_and(|found| found.starts_with(name)) {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,29 +146,21 @@ mod tests {
         assert_eq!(json_of(&Message::plain("x")), json!({"event": "x"}));
     }
 
-    #[tokio::test]
-    async fn merges_files_by_time_and_stays_in_the_folder() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let outside = tempfile::NamedTempFile::new().expect("temporary file");
+    #[test]
+    fn merges_parts_by_time() {
         let line = |second: u32| format!("{{\"timestamp\":\"2026-11-01T00:00:0{second}Z\",\"event\":\"{second}\"}}\n");
-        fs::write(folder.path().join("attempt=1.log"), line(1) + &line(3) + &line(3)).expect("writes");
-        fs::write(folder.path().join("attempt=1.log.trigger.7.log"), line(2)).expect("writes");
-        std::os::unix::fs::symlink(outside.path(), folder.path().join("attempt=1.log.evil")).expect("links");
-        let read = async || Parts::of_files(folder.path(), Path::new("attempt=1.log")).await.expect("readable");
+        let local = || Parts {
+            sources: vec!["attempt=1.log".to_owned(), "attempt=1.log.trigger.7.log".to_owned()],
+            texts: vec![line(1) + &line(3) + &line(3), line(2)],
+        };
         let events = |log: &TaskLog| log.messages.iter().map(|message| message.event.clone()).collect::<Vec<_>>();
-        let log = TaskLog::merged(Parts::default(), read().await);
+        let log = TaskLog::merged(Parts::default(), local());
         assert_eq!(events(&log), ["1", "2", "3"]);
         assert_eq!(log.sources.len(), 2);
 
         let sent = Parts { sources: vec!["remote".to_owned()], texts: vec![line(3) + &line(4)] };
-        let log = TaskLog::merged(sent, read().await);
+        let log = TaskLog::merged(sent, local());
         assert_eq!(events(&log), ["1", "2", "3", "4"]);
         assert_eq!((log.sources.len(), log.sources[0].as_str()), (3, "remote"));
-    }
-
-    #[tokio::test]
-    async fn a_folder_that_is_not_there_has_no_files() {
-        let parts = Parts::of_files(Path::new("/nowhere/at/all"), Path::new("attempt=1.log")).await.expect("no files");
-        assert!(parts.is_empty() && parts.sources.is_empty());
     }
 }

@@ -2,10 +2,13 @@
 
 use crate::auth::{Resource, User};
 use crate::error::{ApiError, ApiResult, Problem};
+use crate::kept::{SharedWork, Snapshot};
+use crate::kept_logs::{Form, Told};
+use crate::log_parts::{LogFiles, Parts};
 use crate::query::{Params, PathInt};
 use crate::signed_token;
 use crate::state::App;
-use crate::task_log::{Message, MessageJson, Parts, TaskLog};
+use crate::task_log::{Message, TaskLog};
 use crate::timestamp::Timestamp;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -13,9 +16,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::FromRow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{io, iter};
 use tradewind_airflow::log_path::{Attempt, LogPaths};
 
 /// Carries the token to go on reading when the log is sent as lines.
@@ -28,8 +33,24 @@ pub(super) fn routes() -> Router<App> {
         .route(&format!("{INSTANCE}/externalLogUrl/{{try_number}}"), get(external_url))
 }
 
+/// Which attempt: Dag, run, task, map index, number of the attempt.
+type AttemptKey = (String, String, String, i32, i32);
+
+/// Attempts whose logs are asked for; the same one every second, while somebody looks at it.
+pub(crate) type LoggedAttempts = SharedWork<AttemptKey, Option<Arc<LoggedAttempt>>>;
+
+/// What the database says of an attempt, and where its log lies.
+#[derive(Debug)]
+pub(crate) struct LoggedAttempt {
+    row: AttemptRow,
+    /// The folder of all logs.
+    base: PathBuf,
+    /// The log within it.
+    relative: PathBuf,
+}
+
 #[derive(Debug, FromRow)]
-struct LoggedAttempt {
+struct AttemptRow {
     state: Option<String>,
     /// The number of the latest attempt known of this row.
     try_number: i32,
@@ -37,10 +58,34 @@ struct LoggedAttempt {
     logical_date: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
-struct LogAnswer<'a> {
-    content: Vec<MessageJson<'a>>,
-    continuation_token: Option<String>,
+impl LoggedAttempt {
+    async fn find(app: &App, key: &AttemptKey) -> ApiResult<Option<Arc<Self>>> {
+        let (dag_id, run_id, task_id, map_index, try_number) = key;
+        let row: Option<AttemptRow> = sqlx::query_as(ATTEMPT)
+            .bind(dag_id)
+            .bind(run_id)
+            .bind(task_id)
+            .bind(map_index)
+            .bind(try_number)
+            .fetch_optional(&app.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let name = Attempt {
+            dag_id: dag_id.clone(),
+            run_id: run_id.clone(),
+            task_id: task_id.clone(),
+            map_index: *map_index,
+            try_number: *try_number,
+            logical_date: row.logical_date.map(|date| date.0),
+        };
+        let paths = LogPaths::from_config(&app.config).map_err(|error| ApiError::internal(&error))?;
+        let relative = paths.relative(&name).map_err(|error| ApiError::internal(&error))?;
+        Ok(Some(Arc::new(Self { row, base: paths.base().to_owned(), relative })))
+    }
+
+    fn is_in(&self, states: &[&str]) -> bool {
+        self.row.state.as_deref().is_some_and(|state| states.contains(&state))
+    }
 }
 
 /// The task instance when it is in that attempt, else what history knows of it.
@@ -48,6 +93,7 @@ const ATTEMPT: &str = include_str!("task_instances/logged_attempt.sql");
 
 async fn read(
     State(app): State<App>,
+    snapshot: Snapshot,
     user: User,
     mut params: Params,
     Path((dag_id, run_id, task_id, try_number)): Path<(String, String, String, String)>,
@@ -63,78 +109,88 @@ async fn read(
         let problem = Problem::new("greater_than_equal", &["path", "try_number"], message, try_number.to_string());
         return Err(ApiError::validation(vec![problem.context(json!({"ge": 0}))]));
     }
-    let as_lines = wants_lines(&headers)?;
+    let form = if wants_lines(&headers)? { Form::Lines } else { Form::Array };
     let mut metadata = read_token(&app, params.text("token"))?;
     let download = full_content || metadata.get("download_logs").and_then(Value::as_bool).unwrap_or_default();
     metadata.insert("download_logs".to_owned(), download.into());
-    let map_index = i32::try_from(map_index).unwrap_or(-1);
-    let attempt: Option<LoggedAttempt> = sqlx::query_as(ATTEMPT)
-        .bind(&dag_id)
-        .bind(&run_id)
-        .bind(&task_id)
-        .bind(map_index)
-        .bind(try_number)
-        .fetch_optional(&app.pool)
-        .await?;
+    let key = (dag_id, run_id, task_id, i32::try_from(map_index).unwrap_or(-1), try_number);
+    let find = LoggedAttempt::find(&app, &key);
+    let weight = |found: &Option<Arc<LoggedAttempt>>| found.is_some().then_some(size_of::<LoggedAttempt>());
+    let attempt = app.logged_attempts.get(&app.pool, &key, snapshot, find, weight).await?;
     let attempt = attempt.ok_or_else(|| ApiError::not_found("TaskInstance not found"))?;
-    let name = Attempt {
-        dag_id,
-        run_id,
-        task_id,
-        map_index,
-        try_number,
-        logical_date: attempt.logical_date.map(|date| date.0),
+    let position = metadata.get("log_pos").and_then(Value::as_u64).filter(|_| form == Form::Array);
+    let told = match position {
+        _ if try_number == 0 => tell(&no_log(&attempt), 0, form).map_err(|error| ApiError::internal(&error))?,
+        Some(position) => after(&app, &attempt, position, form).await?,
+        None => whole(&app, &attempt, form).await?,
     };
-    let position = if as_lines { None } else { metadata.get("log_pos").and_then(Value::as_u64) };
-    let (messages, total) = messages(&app, &attempt, &name, position).await?;
-    let is_open = attempt.try_number == try_number && matches!(attempt.state.as_deref(), Some("running" | "deferred"));
-    if as_lines {
-        return lines(&app, &messages, &metadata);
+    if form == Form::Lines {
+        return Ok(lines(&app, told, metadata));
     }
-    let token =
-        is_open.then(|| signed_token::sign(&app.options.secret_key, &json!({"end_of_log": false, "log_pos": total})));
-    let content = messages.iter().map(|message| message.as_json(false)).collect();
-    Ok(Json(LogAnswer { content, continuation_token: token }).into_response())
+    let is_open = attempt.row.try_number == try_number && attempt.is_in(&["running", "deferred"]);
+    let next = json!({"end_of_log": false, "log_pos": told.messages});
+    let token = is_open.then(|| signed_token::sign(&app.options.secret_key, &next));
+    Ok(array(&told, token.as_deref()))
 }
 
-/// The messages after a position (all, under a heading with their sources, when there is none) and their number.
-async fn messages(
-    app: &App,
-    attempt: &LoggedAttempt,
-    name: &Attempt,
-    position: Option<u64>,
-) -> ApiResult<(Vec<Message>, usize)> {
-    if name.try_number == 0 {
-        return Ok((no_log(attempt), 0));
+/// The log under a heading with its sources.
+async fn whole(app: &App, attempt: &Arc<LoggedAttempt>, form: Form) -> ApiResult<Told> {
+    let remote = remote(app, attempt).await;
+    let (app, attempt) = (app.clone(), Arc::clone(attempt));
+    // In one go: each step is short.
+    blocking(move || {
+        let is_all_in_files = remote.is_none();
+        if is_all_in_files && let Some(told) = app.logs.get(&attempt.relative, form) {
+            return Ok(told);
+        }
+        let (local, files) = LogFiles::read(&attempt.base, &attempt.relative)?;
+        let remote = remote.unwrap_or_default();
+        let is_missing = remote.is_empty() && local.is_empty();
+        let log = TaskLog::merged(remote, local);
+        let missing = (is_missing && !attempt.is_in(&["running", "deferred", "queued"]))
+            .then(|| format!("Log file does not exist: {}", attempt.base.join(&attempt.relative).display()));
+        let total = log.messages.len();
+        let heading = iter::once("::group::Log message source details".to_owned()).chain(missing).chain(log.sources);
+        let heading = heading.chain(iter::once("::endgroup::".to_owned())).map(Message::plain);
+        let messages: Vec<Message> = heading.chain(log.messages).collect();
+        let told = tell(&messages, total, form)?;
+        if is_all_in_files && !is_missing {
+            app.logs.put(attempt.relative.clone(), form, files, &told);
+        }
+        Ok(told)
+    })
+    .await
+}
+
+/// What has come to the log after so many messages.
+async fn after(app: &App, attempt: &Arc<LoggedAttempt>, position: u64, form: Form) -> ApiResult<Told> {
+    let remote = remote(app, attempt).await.unwrap_or_default();
+    let attempt = Arc::clone(attempt);
+    let position = usize::try_from(position).unwrap_or(usize::MAX);
+    blocking(move || {
+        let (local, _) = LogFiles::read(&attempt.base, &attempt.relative)?;
+        let messages = TaskLog::merged(remote, local).messages;
+        tell(messages.get(position..).unwrap_or_default(), messages.len(), form)
+    })
+    .await
+}
+
+/// What was sent of the log, where logs are sent.
+async fn remote(app: &App, attempt: &LoggedAttempt) -> Option<Parts> {
+    match &app.remote_logs {
+        Some(reader) => Some(reader.read(&attempt.relative).await.into()),
+        None => None,
     }
-    let paths = LogPaths::from_config(&app.config).map_err(|error| ApiError::internal(&error))?;
-    let relative = paths.relative(name).map_err(|error| ApiError::internal(&error))?;
-    let remote = match &app.remote_logs {
-        Some(reader) => Parts::from(reader.read(&relative).await),
-        None => Parts::default(),
-    };
-    let local = Parts::of_files(paths.base(), &relative).await.map_err(|error| ApiError::internal(&error))?;
-    let is_missing = remote.is_empty() && local.is_empty();
-    let log = TaskLog::merged(remote, local);
-    let total = log.messages.len();
-    if let Some(position) = position {
-        let skipped = usize::try_from(position).unwrap_or(usize::MAX);
-        return Ok((log.messages.into_iter().skip(skipped).collect(), total));
-    }
-    let mut messages = vec![Message::plain("::group::Log message source details")];
-    if is_missing && !matches!(attempt.state.as_deref(), Some("running" | "deferred" | "queued")) {
-        let missing = paths.base().join(&relative);
-        messages.push(Message::plain(format!("Log file does not exist: {}", missing.display())));
-    }
-    messages.extend(log.sources.iter().map(Message::plain));
-    messages.push(Message::plain("::endgroup::"));
-    messages.extend(log.messages);
-    Ok((messages, total))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> ApiResult<T> {
+    let outcome = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    outcome.flatten().map_err(|error| ApiError::internal(&error))
 }
 
 /// What is shown of a task instance that has not been tried.
 fn no_log(attempt: &LoggedAttempt) -> Vec<Message> {
-    let text = match attempt.state.as_deref() {
+    let text = match attempt.row.state.as_deref() {
         Some("skipped") => "Task was skipped — no logs available.",
         Some("upstream_failed") => "Task did not run because upstream task(s) failed.",
         _ => "No logs available for this task.",
@@ -142,24 +198,45 @@ fn no_log(attempt: &LoggedAttempt) -> Vec<Message> {
     vec![
         Message::timeless("::group::Log message source details"),
         Message::timeless("::endgroup::"),
-        Message::at(attempt.updated_at.unwrap_or_else(Timestamp::now), text),
+        Message::at(attempt.row.updated_at.unwrap_or_else(Timestamp::now), text),
     ]
 }
 
-fn lines(app: &App, messages: &[Message], metadata: &Map<String, Value>) -> ApiResult<Response> {
+/// Messages in a form; the log has so many.
+fn tell(messages: &[Message], total: usize, form: Form) -> io::Result<Told> {
     let mut text = Vec::new();
-    for message in messages {
-        serde_json::to_writer(&mut text, &message.as_json(true)).map_err(|error| ApiError::internal(&error))?;
-        text.push(b'\n');
+    match form {
+        Form::Array => {
+            let messages: Vec<_> = messages.iter().map(|message| message.as_json(false)).collect();
+            serde_json::to_writer(&mut text, &messages)?;
+        }
+        Form::Lines => {
+            for message in messages {
+                serde_json::to_writer(&mut text, &message.as_json(true))?;
+                text.push(b'\n');
+            }
+        }
     }
-    let mut response = Body::from(text).into_response();
+    Ok(Told { text: text.into(), messages: total })
+}
+
+/// The answer in one piece, with a token to go on reading if more may come.
+fn array(told: &Told, token: Option<&str>) -> Response {
+    let token = Value::from(token).to_string();
+    let text = [&b"{\"content\":"[..], &told.text, b",\"continuation_token\":", token.as_bytes(), b"}"].concat();
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// The answer as lines, with a token to go on reading.
+fn lines(app: &App, told: Told, metadata: Map<String, Value>) -> Response {
+    let mut response = Body::from(told.text).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    let token = signed_token::sign(&app.options.secret_key, &Value::Object(metadata.clone()));
+    let token = signed_token::sign(&app.options.secret_key, &Value::Object(metadata));
     if let Ok(token) = HeaderValue::from_str(&token) {
         headers.insert(CONTINUATION, token);
     }
-    Ok(response)
+    response
 }
 
 fn wants_lines(headers: &HeaderMap) -> ApiResult<bool> {

@@ -16,7 +16,7 @@ mod extra_links;
 pub(crate) mod hitl_details;
 mod import_errors;
 mod jobs;
-mod logs;
+pub(crate) mod logs;
 mod monitor;
 mod plugins;
 mod pools;

@@ -27,6 +27,13 @@ struct Stored {
     dag_hash: String,
 }
 
+/// What statements that read other things too say of the latest version of a Dag: nothing, if it was never serialized.
+#[derive(Debug, FromRow)]
+pub(crate) struct Latest {
+    latest_id: Option<Uuid>,
+    latest_hash: Option<String>,
+}
+
 impl DagCache {
     pub(crate) fn new(capacity: usize) -> Self {
         Self(Mutex::new(Kept::new(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN), TASKS)))
@@ -34,9 +41,18 @@ impl DagCache {
 
     /// The latest version of a Dag; 404 when it was never serialized.
     pub(crate) async fn latest(&self, pool: &PgPool, dag_id: &str) -> ApiResult<Arc<SerializedDag>> {
-        self.find_latest(pool, dag_id)
-            .await?
-            .ok_or_else(|| ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")))
+        self.find_latest(pool, dag_id).await?.ok_or_else(|| not_found(dag_id))
+    }
+
+    /// The same for who knows already what the latest version is.
+    pub(crate) async fn load_latest(
+        &self,
+        pool: &PgPool,
+        dag_id: &str,
+        latest: Latest,
+    ) -> ApiResult<Arc<SerializedDag>> {
+        let stored = latest.latest_id.zip(latest.latest_hash).map(|(id, dag_hash)| Stored { id, dag_hash });
+        self.load(pool, stored).await?.ok_or_else(|| not_found(dag_id))
     }
 
     /// The latest version of a Dag, if any.
@@ -75,7 +91,7 @@ impl DagCache {
             return Ok(Some(Arc::clone(dag)));
         }
         let Some((version, text)) = dag_document::text_of_row(pool, key.0).await? else { return Ok(None) };
-        let dag = SerializedDag::parse(version, text).map_err(|error| ApiError::internal(&error))?;
+        let dag = SerializedDag::parse(version, key.1.clone(), &text).map_err(|error| ApiError::internal(&error))?;
         let dag = Arc::new(dag);
         let tasks = dag.tasks.len();
         self.entries().put(key, Arc::clone(&dag), tasks);
@@ -85,4 +101,8 @@ impl DagCache {
     fn entries(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn not_found(dag_id: &str) -> ApiError {
+    ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found"))
 }

@@ -10,7 +10,7 @@ mod relatives;
 mod subset;
 mod value;
 
-pub(crate) use cache::DagCache;
+pub(crate) use cache::{DagCache, Latest};
 pub(crate) use edges::edges;
 pub(crate) use group::{Child, Group};
 pub(crate) use relatives::Direction;
@@ -38,8 +38,8 @@ pub(crate) struct SerializedDag {
     pub tasks: IndexMap<String, Task>,
     /// The groups; parents before children, the root first under [`ROOT`].
     pub groups: IndexMap<String, Group>,
-    /// The whole data column, for those who read the Dag in another form.
-    pub text: String,
+    /// `serialized_dag.dag_hash`, for those who read the Dag in another form.
+    pub hash: String,
 }
 
 /// A task of a serialized Dag.
@@ -105,8 +105,8 @@ pub(crate) struct FormatError {
 
 impl SerializedDag {
     /// Reads the data column of `serialized_dag`.
-    pub(crate) fn parse(dag_version_id: Uuid, text: String) -> Result<Self, FormatError> {
-        let data: Value = serde_json::from_str(&text)
+    pub(crate) fn parse(dag_version_id: Uuid, hash: String, text: &str) -> Result<Self, FormatError> {
+        let data: Value = serde_json::from_str(text)
             .map_err(|error| FormatError { dag_id: dag_version_id.to_string(), problem: error.to_string() })?;
         let dag = data.get("dag").and_then(Value::as_object);
         let dag_id = dag.and_then(|dag| dag.get("dag_id")).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -142,7 +142,7 @@ impl SerializedDag {
                 }
             }
         }
-        Ok(Self { dag_id, dag_version_id, fields, tasks, groups, text })
+        Ok(Self { dag_id, dag_version_id, fields, tasks, groups, hash })
     }
 
     /// A field of the Dag, unless null.

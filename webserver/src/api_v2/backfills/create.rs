@@ -15,7 +15,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use tradewind_airflow::serialized_dag;
+use std::sync::Arc;
 use tradewind_metadata::MetadataError;
 use tradewind_metadata::backfill::{self, NewBackfill, Reprocess};
 use tradewind_model::dag::Dag;
@@ -108,7 +108,7 @@ impl Wanted {
     }
 
     /// The Dag, when it may have backfills with this configuration.
-    async fn check(&mut self, app: &App) -> ApiResult<Dag> {
+    async fn check(&mut self, app: &App) -> ApiResult<Arc<Dag>> {
         let dag_id = &self.dag_id;
         let shown = app.dags.find_latest(&app.pool, dag_id).await?;
         let shown = shown.ok_or_else(|| ApiError::not_found(format!("Could not find dag {dag_id}")))?;
@@ -121,7 +121,8 @@ impl Wanted {
         }
         self.backfill.run_on_latest_version =
             rerun_on_latest_version(app, &shown, self.run_on_latest_version)?.unwrap_or(true);
-        serialized_dag::parse_text(&shown.text).map_err(|error| ApiError::internal(&error))
+        let mut connection = app.pool.acquire().await?;
+        Ok(app.scheduled_dags.version_of_hash(&mut connection, shown.dag_version_id, Some(&shown.hash)).await?)
     }
 }
 

@@ -1,34 +1,27 @@
 //! `POST /dags/{dag_id}/dagRuns`: a run by hand.
 
-use super::{DagRun, by_id};
+use super::{DagRun, by_id_on};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
-use crate::python;
 use crate::query::Params;
 use crate::request_body::RequestBody;
-use crate::serialized_dag::SerializedDag;
+use crate::serialized_dag::{Latest, SerializedDag};
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use chrono::{DateTime, Utc};
-use regex::Regex;
 use serde_json::{Map, Value};
 use sqlx::FromRow;
-use std::sync::LazyLock;
+use std::sync::Arc;
 use tradewind_airflow::evaluation::ManualRun;
-use tradewind_airflow::serialized_dag;
 use tradewind_metadata::evaluation::{self, AskError};
 use tradewind_metadata::{MetadataError, dag_run};
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
 use tradewind_model::timetable::custom::CustomTimetable;
 use tradewind_model::timetable::{RunIdParts, Timetable};
-
-/// Ids that Airflow makes itself (`airflow/models/dagrun.py`, `RUN_ID_REGEX`).
-const OWN_RUN_ID: &str = r"^(?:manual|scheduled|asset_triggered)__(?:\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00)$";
-static OWN_RUN_ID_PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OWN_RUN_ID).ok());
 
 /// What a request to run a Dag asks for.
 pub(crate) struct Wanted {
@@ -43,9 +36,11 @@ pub(crate) struct Wanted {
 }
 
 #[derive(FromRow)]
-struct Trigger {
+struct Triggered {
     has_import_errors: Option<bool>,
     allowed_run_types: Option<Value>,
+    #[sqlx(flatten)]
+    latest: Latest,
 }
 
 pub(super) async fn trigger(
@@ -63,11 +58,10 @@ pub(super) async fn trigger(
         .await?;
     body.require("logical_date");
     let wanted = Wanted::read(&mut body, DagRunType::Manual)?;
-    check_triggerable(&app, &dag_id).await?;
+    let dag = triggerable(&app, &dag_id).await?;
     // Pages send a referer, clients of the API do not.
     let from_page = headers.contains_key(header::REFERER);
     let triggered_by = if from_page { DagRunTriggeredBy::Ui } else { DagRunTriggeredBy::RestApi };
-    let dag = app.dags.latest(&app.pool, &dag_id).await?;
     wanted.create(&app, &dag, triggered_by, &user).await.map(Json)
 }
 
@@ -109,8 +103,9 @@ impl Wanted {
         user: &User,
     ) -> ApiResult<DagRun> {
         let run = new_run(app, dag, self, triggered_by, user).await?;
-        let scheduled = serialized_dag::parse_text(&dag.text).map_err(|error| ApiError::internal(&error))?;
         let mut transaction = app.pool.begin().await?;
+        let version = (dag.dag_version_id, Some(dag.hash.as_str()));
+        let scheduled = app.scheduled_dags.version_of_hash(&mut transaction, version.0, version.1).await?;
         // Airflow does not say who wrote the note of a materialization.
         let note = run.note.is_some() && run.run_type != DagRunType::AssetMaterialization;
         let created = dag_run::create(&mut transaction, &scheduled, &run, Utc::now()).await.map_err(refusal)?;
@@ -121,14 +116,16 @@ impl Wanted {
                 .execute(&mut *transaction)
                 .await?;
         }
+        let run = by_id_on(&mut transaction, created.id).await?;
         transaction.commit().await?;
-        by_id(&app.pool, created.id).await
+        Ok(run)
     }
 }
 
-async fn check_triggerable(app: &App, dag_id: &str) -> ApiResult<()> {
-    let statement = "SELECT has_import_errors, allowed_run_types FROM dag WHERE dag_id = $1 AND NOT is_stale";
-    let dag: Option<Trigger> = sqlx::query_as(statement).bind(dag_id).fetch_optional(&app.pool).await?;
+/// The latest version of a Dag, if it may be run by hand.
+async fn triggerable(app: &App, dag_id: &str) -> ApiResult<Arc<SerializedDag>> {
+    let dag: Option<Triggered> =
+        sqlx::query_as(include_str!("triggered.sql")).bind(dag_id).fetch_optional(&app.pool).await?;
     let dag = dag.ok_or_else(|| ApiError::not_found(format!("Dag with dag_id: '{dag_id}' not found")))?;
     if dag.has_import_errors.unwrap_or_default() {
         let detail = format!("Dag with dag_id: '{dag_id}' has import errors and cannot be triggered");
@@ -138,7 +135,7 @@ async fn check_triggerable(app: &App, dag_id: &str) -> ApiResult<()> {
     if allowed.is_some_and(|allowed| !allowed.contains(&"manual".into())) {
         return Err(ApiError::bad_request(format!("Dag with dag_id: '{dag_id}' does not allow manual runs")));
     }
-    Ok(())
+    app.dags.load_latest(&app.pool, dag_id, dag.latest).await
 }
 
 async fn new_run(
@@ -157,7 +154,7 @@ async fn new_run(
         Some(custom) => Schedule::of_plugin(app, &dag.dag_id, custom, &wanted).await?,
         None => Schedule::of(&timetable, &wanted)?,
     };
-    check_run_id(app, wanted.run_type, &run_id)?;
+    app.run_ids.check(wanted.run_type, &run_id).map_err(ApiError::bad_request)?;
     dag.params().check(&wanted.conf).map_err(ApiError::bad_request)?;
     Ok(dag_run::NewDagRun {
         run_id,
@@ -241,33 +238,6 @@ fn of_plugin(dag_id: &str, error: AskError) -> ApiError {
 pub(crate) fn timetable(dag: &SerializedDag) -> ApiResult<Timetable> {
     let serialized = dag.field("timetable").cloned().unwrap_or_default();
     Timetable::from_serialized(&serialized).map_err(|error| ApiError::internal(&error))
-}
-
-/// Ids become folder names and URLs, and must not look like those of scheduled runs.
-fn check_run_id(app: &App, run_type: DagRunType, run_id: &str) -> ApiResult<()> {
-    let refuse = |detail: String| Err(ApiError::bad_request(detail));
-    let internal = |error: &dyn std::fmt::Display| ApiError::internal(error);
-    let dots_allowed = app.config.bool("core", "allow_double_dot_in_ids").map_err(|error| internal(&error))?;
-    if run_id.contains("..") && !dots_allowed {
-        return refuse(format!("The run_id '{run_id}' must not contain '..' to prevent path traversal"));
-    }
-    let allowed = app.config.string("scheduler", "allowed_run_id_pattern").map_err(|error| internal(&error))?;
-    let is_own = OWN_RUN_ID_PATTERN.as_ref().is_some_and(|pattern| pattern.is_match(run_id));
-    let matches = |pattern: &str| Regex::new(&format!("^(?:{pattern})")).is_ok_and(|regex| regex.is_match(run_id));
-    if !is_own && (allowed.trim().is_empty() || !matches(allowed.trim())) {
-        let allowed = allowed.trim();
-        return refuse(format!(
-            "The run_id provided '{run_id}' does not match regex pattern '{allowed}' or '{OWN_RUN_ID}'"
-        ));
-    }
-    let reserved = DagRunType::ALL.iter().find(|kind| run_id.starts_with(&format!("{kind}__")));
-    match reserved {
-        Some(kind) if run_type == DagRunType::Manual && *kind != run_type => refuse(format!(
-            "A manual DAG run cannot use ID {} since it is reserved for {kind} runs",
-            python::repr(run_id)
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn refusal(error: MetadataError) -> ApiError {
