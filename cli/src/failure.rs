@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use tradewind_airflow::config::ConfigError;
 use tradewind_metadata::MetadataError;
 use tradewind_supervisor::pyhost::PyHostError;
+use tradewind_telemetry::StartError;
 use tradewind_webserver::OptionsError;
 
 /// The kind of a failure, which decides the exit code.
@@ -82,6 +83,7 @@ fn kind(error: &anyhow::Error) -> Option<Kind> {
             return Some(failure.kind);
         }
         let configuration = cause.is::<ConfigError>()
+            || matches!(cause.downcast_ref::<StartError>(), Some(StartError::Collector(_)))
             || matches!(
                 cause.downcast_ref::<MetadataError>(),
                 Some(MetadataError::Url { .. } | MetadataError::Revision { .. })

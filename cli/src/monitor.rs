@@ -18,7 +18,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tradewind_airflow::config::Config;
+use tradewind_airflow::config::{Config, Environment};
 use tradewind_bundle::health::BundleHealth;
 use tradewind_environment::health::EnvironmentHealth;
 use tradewind_metadata::job::JobType;
@@ -87,7 +87,8 @@ impl Monitor {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener =
             TcpListener::bind(address).await.map_err(|error| crate::failure::cannot_listen(address, &error))?;
-        let telemetry = Telemetry::start(telemetry::Options::from_config(config, component)?).await;
+        let options = telemetry::Options::from_config(config, &Environment::of_process(), component)?;
+        let telemetry = Telemetry::start(options).await;
         let telemetry = telemetry.context("cannot record metrics")?;
         let started_at = sqlx::query_scalar("SELECT now()").fetch_one(pool).await.context("metadata database")?;
         let metrics = telemetry.prometheus();

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use tradewind_airflow::config::{Config, ConfigError};
+use tradewind_airflow::config::{Config, ConfigError, Environment};
 
 use crate::mwaa::Cluster;
+use crate::otel::Otel;
 use crate::selection::Selection;
 
 /// Where the metrics of a process are sent.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) statsd: Option<Statsd>,
+    pub(crate) otel: Option<Otel>,
     pub(crate) cloudwatch: Option<CloudWatch>,
     pub(crate) selection: Selection,
 }
@@ -21,10 +23,26 @@ pub(crate) struct Statsd {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) prefix: String,
-    /// Whether it knows tags, as Datadog's does.
-    pub(crate) has_tags: bool,
-    /// Whether a plain one is told names with ids in them, too.
+    /// How it is told labels.
+    pub(crate) tags: Tags,
+    /// Which of them; none when it is told none.
+    pub(crate) sent_tags: Option<Selection>,
+    /// Whether it is told names with ids in them, too.
     pub(crate) has_legacy_names: bool,
+}
+
+/// How a StatsD server is told labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tags {
+    /// Not at all.
+    None,
+    /// Behind the name: `name,label=value`.
+    Influx,
+    /// As Datadog knows them.
+    Datadog {
+        /// Tags of every metric.
+        all: Vec<String>,
+    },
 }
 
 /// CloudWatch.
@@ -38,23 +56,17 @@ pub(crate) struct CloudWatch {
 }
 
 impl Options {
-    /// As configured in `[metrics]` and `[tradewind]`, for the component `component`.
+    /// As configured in `[metrics]`, `[tradewind]` and the variables of OpenTelemetry, for the component `component`.
     ///
     /// # Errors
     /// An option has a value that cannot be used.
-    pub fn from_config(config: &Config, component: &str) -> Result<Self, ConfigError> {
-        let statsd = if config.bool("metrics", "statsd_on")? {
-            let port = config.int("metrics", "statsd_port")?;
-            Some(Statsd {
-                host: config.string("metrics", "statsd_host")?,
-                port: u16::try_from(port).map_err(|_| config.invalid("metrics", "statsd_port", "a port number"))?,
-                prefix: config.string("metrics", "statsd_prefix")?,
-                has_tags: config.bool("metrics", "statsd_datadog_enabled")?,
-                has_legacy_names: config.bool("metrics", "legacy_names_on")?,
-            })
-        } else {
-            None
-        };
+    pub fn from_config(config: &Config, environment: &Environment, component: &str) -> Result<Self, ConfigError> {
+        let statsd = Statsd::from_config(config)?;
+        let otel = Otel::from_config(config, environment)?;
+        if statsd.is_some() && otel.is_some() {
+            tracing::warn!("[metrics] otel_on is not looked at, since StatsD is told: Airflow tells one of them");
+        }
+        let otel = otel.filter(|_| statsd.is_none());
         let cloudwatch = if config.bool("tradewind", "cloudwatch_metrics")? {
             let interval = config.seconds("tradewind", "cloudwatch_metrics_interval")?;
             if interval < Duration::from_secs(1) {
@@ -69,6 +81,34 @@ impl Options {
         } else {
             None
         };
-        Ok(Self { statsd, cloudwatch, selection: Selection::from_config(config)? })
+        Ok(Self { statsd, otel, cloudwatch, selection: Selection::from_config(config)? })
+    }
+}
+
+impl Statsd {
+    /// None where no server is told.
+    fn from_config(config: &Config) -> Result<Option<Self>, ConfigError> {
+        let is_datadog = config.bool("metrics", "statsd_datadog_enabled")?;
+        if !is_datadog && !config.bool("metrics", "statsd_on")? {
+            return Ok(None);
+        }
+        let sent_tags = Selection::without(config, "statsd_disabled_tags")?;
+        let has_labels = !is_datadog || config.bool("metrics", "statsd_datadog_metrics_tags")?;
+        let tags = if is_datadog {
+            Tags::Datadog { all: config.list_of("metrics", "statsd_datadog_tags")? }
+        } else if config.bool("metrics", "statsd_influxdb_enabled")? {
+            Tags::Influx
+        } else {
+            Tags::None
+        };
+        let port = config.int("metrics", "statsd_port")?;
+        Ok(Some(Self {
+            host: config.string("metrics", "statsd_host")?,
+            port: u16::try_from(port).map_err(|_| config.invalid("metrics", "statsd_port", "a port number"))?,
+            prefix: config.string("metrics", "statsd_prefix")?,
+            tags,
+            sent_tags: has_labels.then_some(sent_tags),
+            has_legacy_names: config.bool("metrics", "legacy_names_on")?,
+        }))
     }
 }

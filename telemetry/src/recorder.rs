@@ -30,6 +30,15 @@ impl Samples {
     /// What stands at nothing and nobody holds is forgotten, so that Dags that are gone take no memory. While this looks at a
     /// metric nobody can come to hold it.
     pub(crate) fn take(&self) -> Vec<Sample> {
+        let mut samples = self.take_numbers();
+        self.take_values(|key, values| {
+            samples.extend(Spread::of(values).map(|spread| sample(key, Value::Spread(spread))));
+        });
+        samples
+    }
+
+    /// The same of counters and gauges.
+    pub(crate) fn take_numbers(&self) -> Vec<Sample> {
         let mut samples = Vec::new();
         self.0.retain_counters(|key, counter| {
             let grown = counter.swap(0, Ordering::AcqRel);
@@ -45,22 +54,30 @@ impl Samples {
             }
             level != 0.0 || Arc::strong_count(gauge) > 1
         });
-        self.0.retain_histograms(|key, histogram| {
-            let mut spread: Option<Spread> = None;
-            histogram.clear_with(|values| {
-                let more = Spread::of(values.iter().copied().filter(|value| value.is_finite()));
-                spread = [spread, more].into_iter().flatten().reduce(Spread::with);
-            });
-            samples.extend(spread.map(|spread| sample(key, Value::Spread(spread))));
-            spread.is_some() || Arc::strong_count(histogram) > 1
-        });
         samples
+    }
+
+    /// The same of histograms: every value, in no order.
+    pub(crate) fn take_values(&self, mut taken: impl FnMut(&Key, Vec<f64>)) {
+        self.0.retain_histograms(|key, histogram| {
+            let mut values = Vec::new();
+            histogram.clear_with(|some| values.extend(some.iter().copied().filter(|value| value.is_finite())));
+            let is_given = !values.is_empty();
+            if is_given {
+                taken(key, values);
+            }
+            is_given || Arc::strong_count(histogram) > 1
+        });
     }
 }
 
+/// The names and values of the labels of a metric.
+pub(crate) fn labels(key: &Key) -> Vec<(String, String)> {
+    key.labels().map(|label| (label.key().to_owned(), label.value().to_owned())).collect()
+}
+
 fn sample(key: &Key, value: Value) -> Sample {
-    let labels = key.labels().map(|label| (label.key().to_owned(), label.value().to_owned()));
-    Sample { name: key.name().to_owned(), labels: labels.collect(), value }
+    Sample { name: key.name().to_owned(), labels: labels(key), value }
 }
 
 impl Recorder for SampleRecorder {

@@ -1,10 +1,10 @@
-//! `[metrics] metrics_allow_list` and `metrics_block_list`: which metrics are sent
+//! `[metrics] metrics_allow_list` and `metrics_block_list`: which metrics are sent; `statsd_disabled_tags`: with which tags
 //! (`airflow/sdk/_shared/observability/metrics/validators.py`).
 
 use fancy_regex::Regex;
 use tradewind_airflow::config::{Config, ConfigError};
 
-/// Which metrics are sent.
+/// Which metrics, or tags, are sent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection {
     patterns: Vec<Regex>,
@@ -25,20 +25,33 @@ impl Selection {
         let is_block_list = allowed.is_empty();
         let (option, items) =
             if is_block_list { ("metrics_block_list", blocked) } else { ("metrics_allow_list", allowed) };
-        let pattern = |item: String| {
-            Regex::new(&item.trim().to_lowercase())
-                .map_err(|error| config.invalid("metrics", option, format!("a list of regular expressions ({error})")))
-        };
-        Ok(Self { patterns: items.into_iter().map(pattern).collect::<Result<_, _>>()?, is_block_list })
+        Ok(Self { patterns: patterns(config, option, items)?, is_block_list })
     }
 
-    /// Whether a metric is sent.
+    /// What none of the patterns of an option finds.
+    ///
+    /// # Errors
+    /// An item is not a regular expression.
+    pub(crate) fn without(config: &Config, option: &str) -> Result<Self, ConfigError> {
+        let blocked = config.list_of("metrics", option)?;
+        Ok(Self { patterns: patterns(config, option, blocked)?, is_block_list: true })
+    }
+
+    /// Whether a metric, or a tag, is sent.
     pub(crate) fn has(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         // A pattern that gives up finds nothing.
         let is_found = self.patterns.iter().any(|pattern| pattern.is_match(&name).unwrap_or(false));
         if self.is_block_list { !is_found } else { is_found || self.patterns.is_empty() }
     }
+}
+
+fn patterns(config: &Config, option: &str, items: Vec<String>) -> Result<Vec<Regex>, ConfigError> {
+    let pattern = |item: String| {
+        Regex::new(&item.trim().to_lowercase())
+            .map_err(|error| config.invalid("metrics", option, format!("a list of regular expressions ({error})")))
+    };
+    items.into_iter().map(pattern).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! StatsD, under Airflow's names. A plain server knows no labels: what differs in them only is put together, and with
-//! `[metrics] legacy_names_on` told once more with their values in the name. Datadog's knows them as tags.
+//! StatsD, under Airflow's names; with `[metrics] legacy_names_on` also under the older ones, which hold the values of labels. A
+//! plain server knows no labels: what differs in them only is put together. InfluxDB's and Datadog's know them as tags.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,8 +9,8 @@ use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::mwaa::{ROWS, Row, Source};
-use crate::options::Statsd;
+use crate::names;
+use crate::options::{Statsd, Tags};
 use crate::recorder::Samples;
 use crate::sample::{Sample, Value};
 use crate::selection::Selection;
@@ -20,6 +20,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Bytes of a packet, so that no network takes it apart.
 const PACKET: usize = 1_400;
+
+/// The longest name that official Airflow tells, with its tags where they are part of it.
+const NAME_LENGTH: usize = 250;
 
 /// Sends until it is told to stop, and once more then.
 pub(crate) async fn send(samples: Samples, statsd: Statsd, selection: Selection, stop: CancellationToken) {
@@ -31,7 +34,7 @@ pub(crate) async fn send(samples: Samples, statsd: Statsd, selection: Selection,
             () = stop.cancelled() => {}
         }
         let taken = samples.take();
-        let lines = lines(&statsd, taken.into_iter().filter(|sample| selection.has(&sample.name)));
+        let lines = lines(&statsd, &selection, &taken);
         let number = lines.len();
         if let Err(error) = send_packets(&statsd, packets(lines.into_iter())).await {
             metrics::counter!("tradewind.statsd.dropped").increment(number as u64);
@@ -66,35 +69,46 @@ fn packets(lines: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// What the server is told.
-fn lines(statsd: &Statsd, samples: impl Iterator<Item = Sample>) -> Vec<String> {
-    if statsd.has_tags {
-        return samples.map(|sample| line(&statsd.prefix, &sample.name, sample.value, &sample.labels)).collect();
-    }
+fn lines(statsd: &Statsd, selection: &Selection, samples: &[Sample]) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut plain: BTreeMap<String, Value> = BTreeMap::new();
+    let mut merged: BTreeMap<String, Value> = BTreeMap::new();
     for sample in samples {
-        if let Some(name) = legacy_name(&sample).filter(|_| statsd.has_legacy_names) {
-            lines.push(line(&statsd.prefix, &name, sample.value, &[]));
+        for (mut name, mut labels) in names::all(&sample.name, &sample.labels, statsd.has_legacy_names) {
+            labels.retain(|(label, _)| statsd.sent_tags.as_ref().is_some_and(|sent| sent.has(label)));
+            if statsd.tags == Tags::Influx {
+                name = with_influx_tags(name, &labels);
+            }
+            let is_valid = name.len() <= NAME_LENGTH && names::has_valid_characters(&name, statsd.tags == Tags::Influx);
+            if !is_valid || !selection.has(&name) {
+                continue;
+            }
+            match &statsd.tags {
+                Tags::Datadog { all } => {
+                    let tags = labels.into_iter().map(|(name, value)| format!("{name}:{value}")).chain(all.clone());
+                    lines.push(line(&statsd.prefix, &name, sample.value, &tags.collect::<Vec<_>>()));
+                }
+                Tags::None | Tags::Influx => {
+                    let value = sample.value;
+                    merged.entry(name).and_modify(|known| *known = known.with(value)).or_insert(value);
+                }
+            }
         }
-        plain.entry(sample.name).and_modify(|value| *value = value.with(sample.value)).or_insert(sample.value);
     }
-    lines.extend(plain.iter().map(|(name, value)| line(&statsd.prefix, name, *value, &[])));
+    lines.extend(merged.iter().map(|(name, value)| line(&statsd.prefix, name, *value, &[])));
     lines
 }
 
-/// The name with the values of labels in it, where Airflow has one.
-fn legacy_name(sample: &Sample) -> Option<String> {
-    let is_its =
-        |row: &&Row| matches!(row.source, Source::Recorded(name) if name == sample.name) && row.statsd.contains('{');
-    let mut name = ROWS.iter().find(is_its)?.statsd.to_owned();
-    for (label, value) in &sample.labels {
-        name = name.replace(&format!("{{{label}}}"), value);
+/// The name with tags behind it, but for those that would be taken for others.
+fn with_influx_tags(mut name: String, labels: &[(String, String)]) -> String {
+    let has_sign = |text: &str| text.contains([',', '=']);
+    for (label, value) in labels.iter().filter(|(label, value)| !has_sign(label) && !has_sign(value)) {
+        name.extend([",", label, "=", value]);
     }
-    (!name.contains('{')).then_some(name)
+    name
 }
 
 /// A metric in StatsD's words. Times are in milliseconds there; of many, the mean is told with how often it stands for.
-fn line(prefix: &str, name: &str, value: Value, tags: &[(String, String)]) -> String {
+fn line(prefix: &str, name: &str, value: Value, tags: &[String]) -> String {
     let mut line = format!("{prefix}.{name}");
     let written = match value {
         Value::Count(grown) => write!(line, ":{grown}|c"),
@@ -105,9 +119,8 @@ fn line(prefix: &str, name: &str, value: Value, tags: &[(String, String)]) -> St
             if spread.count == 1 { write!(line, ":{mean}|ms") } else { write!(line, ":{mean}|ms|@{share}") }
         }
     };
-    for (place, (name, value)) in tags.iter().enumerate() {
-        line.push_str(if place == 0 { "|#" } else { "," });
-        line.extend([name.as_str(), ":", value.as_str()]);
+    if !tags.is_empty() {
+        line.extend(["|#", &tags.join(",")]);
     }
     debug_assert!(written.is_ok(), "a string takes everything");
     line
@@ -123,8 +136,13 @@ mod tests {
         Sample { name: "ti.start".to_owned(), labels, value }
     }
 
-    fn server(has_tags: bool) -> Statsd {
-        Statsd { host: String::new(), port: 0, prefix: "x".to_owned(), has_tags, has_legacy_names: !has_tags }
+    fn server(tags: Tags, has_legacy_names: bool) -> Statsd {
+        let sent_tags = Some(Selection::default());
+        Statsd { host: String::new(), port: 0, prefix: "x".to_owned(), tags, sent_tags, has_legacy_names }
+    }
+
+    fn told(statsd: &Statsd, samples: &[Sample]) -> Vec<String> {
+        lines(statsd, &Selection::default(), samples)
     }
 
     #[test]
@@ -136,7 +154,7 @@ mod tests {
             (sample(spread(1, 0.25), &[]), "x.ti.start:250|ms"),
             (sample(spread(2, 2.0), &[]), "x.ti.start:1000|ms|@0.5"),
         ] {
-            assert_eq!(lines(&server(true), std::iter::once(sample)), [expected]);
+            assert_eq!(told(&server(Tags::Datadog { all: Vec::new() }, false), &[sample]), [expected]);
         }
     }
 
@@ -144,9 +162,31 @@ mod tests {
     fn a_server_without_tags_is_told_names_with_ids_and_the_sum() {
         let of = |task| sample(Value::Count(1), &[("dag_id", "a"), ("task_id", task)]);
         assert_eq!(
-            lines(&server(false), [of("b"), of("c")].into_iter()),
-            ["x.ti.start.a.b:1|c", "x.ti.start.a.c:1|c", "x.ti.start:2|c"]
+            told(&server(Tags::None, true), &[of("b"), of("c.d")]),
+            ["x.ti.start:2|c", "x.ti.start.a.b:1|c", "x.ti.start.a.c__d:1|c"]
         );
+    }
+
+    #[test]
+    fn tags_are_told_in_the_servers_way() {
+        let started = sample(Value::Count(1), &[("dag_id", "a"), ("task_id", "b"), ("odd", "c,d")]);
+        let all = vec!["env:test".to_owned()];
+        assert_eq!(
+            told(&server(Tags::Datadog { all }, true), &[started.clone()]),
+            ["x.ti.start.a.b:1|c|#odd:c,d,env:test", "x.ti.start:1|c|#dag_id:a,task_id:b,odd:c,d,env:test"]
+        );
+        assert_eq!(
+            told(&server(Tags::Influx, true), &[started]),
+            ["x.ti.start,dag_id=a,task_id=b:1|c", "x.ti.start.a.b:1|c"]
+        );
+    }
+
+    #[test]
+    fn names_that_official_airflow_does_not_tell_are_left_out() {
+        let of = |dag: &str| sample(Value::Count(1), &[("dag_id", dag), ("task_id", "t")]);
+        assert_eq!(told(&server(Tags::None, true), &[of("größe")]), ["x.ti.start:1|c"]);
+        assert_eq!(told(&server(Tags::None, true), &[of(&"a".repeat(250))]), ["x.ti.start:1|c"]);
+        assert_eq!(told(&server(Tags::Influx, false), &[of("a b")]), [""; 0]);
     }
 
     #[test]

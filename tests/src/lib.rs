@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aws;
+pub mod collector;
 pub mod component;
 pub mod compose;
 pub mod deployment;

@@ -220,6 +220,7 @@ fn check_options(config: &Config, venv: &Venv) -> Result<()> {
     tradewind_dag_processor::Options::from_config(config, Some(venv.airflow()))?;
     tradewind_environment::configuration::Options::from_config(config)?;
     WebServer::check(config, venv.airflow())?;
+    tradewind_telemetry::Options::from_config(config, &Environment::of_process(), "")?;
     check_shared_options(config)
 }
 
