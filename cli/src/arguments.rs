@@ -99,6 +99,9 @@ pub(crate) enum Component {
             default_value = "127.0.0.1,::1"
         )]
         forwarded_allow_ips: Vec<Network>,
+        /// What it calls itself where it is an additional one: its standard input is the socket of the first one.
+        #[arg(long, env = "TRADEWIND_WEBSERVER_ID", hide = true)]
+        id: Option<Uuid>,
     },
 }
 

@@ -15,6 +15,7 @@ use tradewind_dag_processor::{self as dag_processor, DagProcessor};
 use tradewind_environment::keeper::Keeper;
 use tradewind_environment::manifest::Component as Environment;
 use tradewind_environment::store::Environment as BucketEnvironment;
+use tradewind_fleet::web::WebFleet;
 use tradewind_metadata::job::JobType;
 use tradewind_metadata::{Database, migrate};
 use tradewind_remote_log::{self as remote_log, ProcessLog};
@@ -35,6 +36,7 @@ use crate::fleet;
 use crate::monitor::{Monitor, Sign};
 use crate::shutdown;
 use crate::venv::Venv;
+use crate::web_fleet;
 
 /// How long the last lines of its log may take to be sent.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -83,9 +85,10 @@ async fn work(component: Component, config: Config, shutdown: CancellationToken)
         Component::Scheduler => run_scheduler(&config, shutdown).await,
         Component::DagProcessor { num_runs } => run_dag_processor(&config, num_runs, shutdown).await,
         Component::Worker { slots, queues, id } => run_worker(&config, slots, queues, id, shutdown).await,
-        Component::Webserver { host, port, proxy_headers, forwarded_allow_ips } => {
+        Component::Webserver { host, port, proxy_headers, forwarded_allow_ips, id } => {
             let proxies = if proxy_headers { forwarded_allow_ips } else { Vec::new() };
-            run_webserver(&config, host, port, proxies, shutdown).await
+            let address = id.is_none().then_some((host, port));
+            run_webserver(&config, address, proxies, shutdown).await
         }
     }
 }
@@ -203,22 +206,43 @@ async fn run_worker(
     outcome
 }
 
+/// Without an address the socket is that of the first web server, beside which this one serves.
 async fn run_webserver(
     config: &Config,
-    host: Option<String>,
-    port: Option<u16>,
+    address: Option<(Option<String>, Option<u16>)>,
     proxies: Vec<Network>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let database = connect("webserver", config).await?;
     let server = WebServer::new(&database, config, Venv::find(config)?.airflow())?.with_trusted_proxies(proxies);
-    let listener = listen(config, host, port).await?;
+    let is_additional = address.is_none();
+    let listener = match address {
+        Some((host, port)) => listen(config, host, port).await?,
+        None => web_fleet::inherited()?,
+    };
     let serving = format!(", serving {}://{}", server.scheme(), listener.local_addr()?);
-    let monitor = Monitor::start("webserver", Sign::Database, config, database.pool()).await?;
+    let connections = server.connections();
+    let fleet = if is_additional { None } else { web_fleet::configured(config, &listener)? };
+    let sign = Sign::WebServer { connections: connections.clone(), others: fleet.as_ref().map(WebFleet::shown) };
+    let monitor = Monitor::start("webserver", sign, config, database.pool()).await?;
     for made in server.new_passwords() {
         tracing::info!(user = made.user, "a password was made; it is in the password file of the simple auth manager");
     }
-    watched("webserver", &serving, monitor, async { Ok(server.run(listener, shutdown).await?) }).await
+    let fleet = fleet.map(|fleet| tokio::spawn(fleet.run(web_fleet::load(connections.clone()), shutdown.clone())));
+    let work = async {
+        let serving = async { Ok(server.run(listener, shutdown.clone()).await?) };
+        tokio::select! {
+            outcome = serving => outcome,
+            never = web_fleet::record(connections.clone()) => Ok(never),
+            Err(error) = web_fleet::follow(config, connections.clone(), shutdown.clone()), if is_additional => Err(error),
+        }
+    };
+    let outcome = watched("webserver", &serving, monitor, work).await;
+    if let Some(fleet) = fleet {
+        shutdown.cancel();
+        fleet.await.ok();
+    }
+    outcome
 }
 
 async fn listen(config: &Config, host: Option<String>, port: Option<u16>) -> Result<TcpListener> {

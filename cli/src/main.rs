@@ -16,6 +16,7 @@ mod monitor;
 mod shutdown;
 mod standalone;
 mod venv;
+mod web_fleet;
 
 use std::process::ExitCode;
 

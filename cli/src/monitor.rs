@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -21,8 +22,11 @@ use tokio::time::{sleep, timeout};
 use tradewind_airflow::config::{Config, Environment};
 use tradewind_bundle::health::BundleHealth;
 use tradewind_environment::health::EnvironmentHealth;
+use tradewind_fleet::web::Shown;
 use tradewind_metadata::job::JobType;
+use tradewind_telemetry::process::Meter;
 use tradewind_telemetry::{self as telemetry, Telemetry};
+use tradewind_webserver::Connections;
 use tradewind_worker::Status;
 
 /// How often the recorder drops what nobody asks for any more.
@@ -47,8 +51,13 @@ pub(crate) enum Sign {
         /// what it has, and another would not see more.
         bundles: BundleHealth,
     },
-    /// The metadata database answers it.
-    Database,
+    /// The metadata database answers it; and its connections are shown, and the web servers beside it.
+    WebServer {
+        /// Those that are open.
+        connections: Connections,
+        /// The web servers that this one has started; none where it starts none.
+        others: Option<watch::Receiver<Vec<Shown>>>,
+    },
     /// The same; and what the worker is doing is shown.
     Worker(watch::Receiver<Status>),
 }
@@ -71,6 +80,8 @@ struct Subject {
     started_at: DateTime<Utc>,
     started: Instant,
     metrics: PrometheusHandle,
+    /// How busy the process is, in percent of the processors that it may use.
+    cpu: Arc<Mutex<f64>>,
     /// How the Python environment of the bucket is, where the bucket describes one.
     environment: Option<EnvironmentHealth>,
 }
@@ -93,7 +104,8 @@ impl Monitor {
         let started_at = sqlx::query_scalar("SELECT now()").fetch_one(pool).await.context("metadata database")?;
         let metrics = telemetry.prometheus();
         let started = Instant::now();
-        let subject = Subject { component, sign, pool: pool.clone(), started_at, started, metrics, environment: None };
+        let (pool, cpu, environment) = (pool.clone(), Arc::default(), None);
+        let subject = Subject { component, sign, pool, started_at, started, metrics, cpu, environment };
         Ok(Self { listener, subject, telemetry })
     }
 
@@ -132,12 +144,16 @@ impl Monitor {
 
 /// Serves until it fails.
 async fn serve(listener: TcpListener, subject: Subject) -> anyhow::Error {
-    let metrics = subject.metrics.clone();
+    let (recorded, cpu) = (subject.metrics.clone(), Arc::clone(&subject.cpu));
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+        let mut meter = Meter::default();
         loop {
             ticks.tick().await;
-            metrics.run_upkeep();
+            recorded.run_upkeep();
+            let load = meter.cpu();
+            metrics::gauge!("tradewind.process.cpu_percent").set(load);
+            *cpu.lock().unwrap_or_else(PoisonError::into_inner) = load;
         }
     });
     let routes = Router::new().route("/health", get(health)).route("/metrics", get(metrics_text)).with_state(subject);
@@ -162,6 +178,7 @@ async fn health(State(subject): State<Subject>) -> (StatusCode, Json<Value>) {
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "uptime_seconds": subject.started.elapsed().as_secs(),
+        "cpu_percent": *subject.cpu.lock().unwrap_or_else(PoisonError::into_inner),
     });
     if let (Some(answer), Value::Object(details)) = (answer.as_object_mut(), details) {
         answer.extend(details);
@@ -184,7 +201,13 @@ impl Subject {
                 }
                 Ok((healthy, details))
             }
-            Sign::Database => self.examine_database(json!({})).await,
+            Sign::WebServer { connections, others } => {
+                let mut details = json!({ "connections": connections.number() });
+                if let Some(others) = others {
+                    details["additional_webservers"] = json!(*others.borrow());
+                }
+                self.examine_database(details).await
+            }
             Sign::Worker(status) => {
                 let status = *status.borrow();
                 self.examine_database(json!({ "worker": status })).await

@@ -1,4 +1,5 @@
-//! The worker fleet: as many workers as the queued and running tasks of each queue need, between two bounds.
+//! The worker fleet: as many workers as the queued and running tasks of each queue need, between two bounds; and the web servers
+//! beside the first one ([`web`]).
 //!
 //! What is done is decided by a pure function ([`decision`]) from what the database says of tasks and workers; how a worker is
 //! started and ended is a driver's business ([`Driver`]). Of several schedulers one decides, by an advisory lock.
@@ -11,6 +12,7 @@ mod ecs;
 mod options;
 mod process;
 mod watch;
+pub mod web;
 
 pub use docker::DockerDriver;
 pub use driver::{Driver, DriverError};

@@ -10,8 +10,8 @@ use crate::options::CloudWatch;
 use crate::recorder::Samples;
 use crate::selection::Selection;
 
-/// Set for workers that a fleet has started.
-const ADDITIONAL: &str = "TRADEWIND_WORKER_ID";
+/// Set for workers that a fleet has started, and for web servers beside a first one.
+const ADDITIONAL: [&str; 2] = ["TRADEWIND_WORKER_ID", "TRADEWIND_WEBSERVER_ID"];
 
 /// Sends until it is told to stop, and once more then. What cannot be sent is dropped and counted.
 pub(crate) async fn send(
@@ -21,7 +21,7 @@ pub(crate) async fn send(
     selection: Selection,
     stop: CancellationToken,
 ) {
-    let is_additional = std::env::var_os(ADDITIONAL).is_some();
+    let is_additional = ADDITIONAL.iter().any(|name| std::env::var_os(name).is_some());
     let mut meter = Meter::new();
     let mut ticks = interval_at(Instant::now() + options.interval, options.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -10,6 +10,7 @@ pub mod mwaa;
 mod names;
 mod options;
 mod otel;
+pub mod process;
 mod recorder;
 mod sample;
 mod selection;

@@ -17,6 +17,7 @@ mod ui;
 
 mod audit;
 mod body;
+mod connections;
 mod cross_origin;
 mod dag_params;
 mod dependencies;
@@ -41,6 +42,7 @@ mod task_log;
 mod timestamp;
 mod tls;
 
+pub use connections::Connections;
 pub use options::OptionsError;
 pub use proxy::{Network, NetworkError};
 pub use server::WebServer;

@@ -1,6 +1,7 @@
 //! Routing and serving.
 
 use crate::auth;
+use crate::connections::{Connections, Counted};
 use crate::error::ApiError;
 use crate::options::{Options, OptionsError};
 use crate::proxy::{self, Network};
@@ -36,6 +37,7 @@ pub struct WebServer {
     app: App,
     new_passwords: Vec<NewPassword>,
     trusted_proxies: Arc<[Network]>,
+    connections: Connections,
 }
 
 /// The address at the other end of a connection.
@@ -64,14 +66,8 @@ impl Listener for PromptListener {
     }
 }
 
-impl Connected<IncomingStream<'_, PromptListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, PromptListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-impl Connected<IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+impl<L: Listener<Addr = SocketAddr>> Connected<IncomingStream<'_, Counted<L>>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Counted<L>>) -> Self {
         Self(*stream.remote_addr())
     }
 }
@@ -96,7 +92,7 @@ impl WebServer {
         static_ui::check(&options)?;
         let app = App::new(database.pool().clone(), config.clone(), options)?;
         let new_passwords = app.users.ensure_passwords()?;
-        Ok(Self { app, new_passwords, trusted_proxies: Arc::new([]) })
+        Ok(Self { app, new_passwords, trusted_proxies: Arc::new([]), connections: Connections::default() })
     }
 
     /// Believes what proxies at these addresses tell of the client's connection.
@@ -104,6 +100,12 @@ impl WebServer {
     pub fn with_trusted_proxies(mut self, proxies: Vec<Network>) -> Self {
         self.trusted_proxies = proxies.into();
         self
+    }
+
+    /// The connections that are open, as they come and go.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
     }
 
     /// `http`, or `https` with a certificate.
@@ -155,9 +157,13 @@ impl WebServer {
         match &self.app.options.tls {
             Some(tls) => {
                 let listener = TlsListener::new(listener, Arc::clone(tls))?;
+                let listener = Counted::new(listener, self.connections);
                 axum::serve(listener, service).with_graceful_shutdown(shutdown).await
             }
-            None => axum::serve(PromptListener(listener), service).with_graceful_shutdown(shutdown).await,
+            None => {
+                let listener = Counted::new(PromptListener(listener), self.connections);
+                axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+            }
         }
     }
 }

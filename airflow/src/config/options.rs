@@ -74,6 +74,9 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "fleet_drain_wait", Some("20"), Kind::Float, false),
     // Seconds that a worker may take to come up before it is given up.
     option("tradewind", "fleet_launch_timeout", Some("600"), Kind::Float, false),
+    // Fewest and most web servers: more of them than one are processes beside the first one, on its address.
+    option("tradewind", "min_webservers", Some("1"), Kind::Integer, false),
+    option("tradewind", "max_webservers", Some("1"), Kind::Integer, false),
     // For `fleet_driver = ecs`: the cluster, the task definition, the container in it that is a worker, and where it runs.
     option("tradewind", "ecs_cluster", Some("default"), Kind::Text, false),
     option("tradewind", "ecs_task_definition", Some("tradewind-worker"), Kind::Text, false),

@@ -141,5 +141,5 @@ pub const ROWS: &[Row] = &[
     service("ApproximateAgeOfOldestTask", Recorded("ApproximateAgeOfOldestTask"), Unit::Seconds, QUEUE),
     service("RunningTasks", Recorded("RunningTasks"), Unit::Count, QUEUE),
     service("QueuedTasks", Recorded("QueuedTasks"), Unit::Count, QUEUE),
-    service("ActiveConnectionCount", None("a load balancer tells of itself: Elastic Load Balancing under AWS/ApplicationELB"), Unit::Count, &[]),
+    service("ActiveConnectionCount", Recorded("tradewind.webserver.connections"), Unit::Count, &[]),
 ];
