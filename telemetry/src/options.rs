@@ -22,6 +22,8 @@ pub struct Options {
 pub(crate) struct Statsd {
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// Of the addresses of the host, the first one by IPv6 is told where there is one, else the first one by IPv4.
+    pub(crate) prefers_ipv6: bool,
     pub(crate) prefix: String,
     /// How it is told labels.
     pub(crate) tags: Tags,
@@ -105,6 +107,7 @@ impl Statsd {
         Ok(Some(Self {
             host: config.string("metrics", "statsd_host")?,
             port: u16::try_from(port).map_err(|_| config.invalid("metrics", "statsd_port", "a port number"))?,
+            prefers_ipv6: config.bool("metrics", "statsd_ipv6")?,
             prefix: config.string("metrics", "statsd_prefix")?,
             tags,
             sent_tags: has_labels.then_some(sent_tags),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -44,8 +45,9 @@ pub(crate) async fn send(samples: Samples, statsd: Statsd, selection: Selection,
 }
 
 async fn send_packets(statsd: &Statsd, packets: Vec<String>) -> std::io::Result<()> {
-    let mut addresses = tokio::net::lookup_host((statsd.host.as_str(), statsd.port)).await?;
-    let Some(address) = addresses.next() else { return Ok(()) };
+    let addresses: Vec<_> = tokio::net::lookup_host((statsd.host.as_str(), statsd.port)).await?.collect();
+    let is_preferred = |address: &&SocketAddr| address.is_ipv6() == statsd.prefers_ipv6;
+    let Some(address) = addresses.iter().find(is_preferred).or(addresses.first()) else { return Ok(()) };
     let socket = UdpSocket::bind(if address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" }).await?;
     for packet in packets {
         socket.send_to(packet.as_bytes(), address).await?;
@@ -138,7 +140,8 @@ mod tests {
 
     fn server(tags: Tags, has_legacy_names: bool) -> Statsd {
         let sent_tags = Some(Selection::default());
-        Statsd { host: String::new(), port: 0, prefix: "x".to_owned(), tags, sent_tags, has_legacy_names }
+        let (host, prefix) = (String::new(), "x".to_owned());
+        Statsd { host, port: 0, prefers_ipv6: false, prefix, tags, sent_tags, has_legacy_names }
     }
 
     fn told(statsd: &Statsd, samples: &[Sample]) -> Vec<String> {

@@ -182,6 +182,10 @@ fn record(call: &Value) {
     match call["kind"].as_str() {
         // What goes up and down is a gauge here.
         Some("incr") if name == "dag_processing.processes" => gauge!(name, labels).increment(value),
+        // What is measured there is counted here.
+        Some("gauge") if name == "scheduler.tasks.executable" => {
+            counter!(name, labels).increment(call["value"].as_u64().expect("a whole number"));
+        }
         Some("decr") => gauge!(name, labels).decrement(value),
         Some("incr") => counter!(name, labels).increment(call["value"].as_u64().expect("a whole number")),
         Some("gauge") => gauge!(name, labels).set(value),

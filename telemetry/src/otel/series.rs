@@ -29,6 +29,9 @@ const LONG_NAME_LENGTH: usize = 999;
 /// The one that goes up and down, where official Airflow counts and does not measure.
 const UP_AND_DOWN: &str = "dag_processing.processes";
 
+/// The one that is counted here, where official Airflow measures how many there are at a time.
+const COUNTED: &str = "scheduler.tasks.executable";
+
 /// Sets of attributes that a name may have; what further ones have is told as that of [`OVERFLOW`].
 const ATTRIBUTE_SETS: usize = 2_000;
 
@@ -52,6 +55,8 @@ enum Total {
     Difference(i64),
     /// It is what it was last.
     Level(f64),
+    /// It is how much was counted since the last look.
+    Recent(u64),
     /// In milliseconds.
     Times(Histogram),
 }
@@ -62,6 +67,7 @@ enum New<'a> {
     Count(u64),
     Difference(i64),
     Level(f64),
+    Recent(u64),
     /// In seconds.
     Times(&'a [f64]),
 }
@@ -103,9 +109,13 @@ impl Series {
         self.points.retain(|_, points| {
             points.retain(|_, point| {
                 point.idle += 1;
-                match &point.total {
+                match &mut point.total {
                     // What is there still is told anew.
                     Total::Level(_) | Total::Difference(_) => false,
+                    Total::Recent(counted) => {
+                        *counted = 0;
+                        true
+                    }
                     Total::Count(_) | Total::Times(_) => !is_delta && point.idle < STALE,
                 }
             });
@@ -116,6 +126,7 @@ impl Series {
     /// Adds what a counter or a gauge was.
     pub(super) fn add(&mut self, sample: &Sample) {
         let new = match sample.value {
+            Value::Count(grown) if sample.name == COUNTED => New::Recent(grown),
             Value::Count(grown) => New::Count(grown),
             #[expect(clippy::cast_possible_truncation, reason = "a number of processes")]
             Value::Level(level) if sample.name == UP_AND_DOWN => New::Difference(level as i64),
@@ -174,13 +185,16 @@ impl Total {
             New::Count(_) => Self::Count(0),
             New::Difference(_) => Self::Difference(0),
             New::Level(_) => Self::Level(0.0),
+            New::Recent(_) => Self::Recent(0),
             New::Times(_) => Self::Times(Histogram::default()),
         }
     }
 
     fn add(&mut self, new: New<'_>) {
         match (self, new) {
-            (Self::Count(known), New::Count(grown)) => *known = known.saturating_add(grown),
+            (Self::Count(known), New::Count(grown)) | (Self::Recent(known), New::Recent(grown)) => {
+                *known = known.saturating_add(grown)
+            }
             (Self::Difference(known), New::Difference(level)) => *known = level,
             (Self::Level(known), New::Level(level)) => *known = level,
             (Self::Times(known), New::Times(seconds)) => {
@@ -224,7 +238,7 @@ fn full_name(prefix: &str, name: &str) -> Option<String> {
 fn metric(name: &str, points: &BTreeMap<Attributes, Point>, is_delta: bool, now: u64) -> Option<Metric> {
     let kind = &points.values().next()?.total;
     let number = |(attributes, point): (&Attributes, &Point)| {
-        let is_level = matches!(point.total, Total::Level(_));
+        let is_level = matches!(point.total, Total::Level(_) | Total::Recent(_));
         NumberDataPoint {
             attributes: told_attributes(attributes),
             start_time_unix_nano: if is_level { 0 } else { point.since },
@@ -243,7 +257,9 @@ fn metric(name: &str, points: &BTreeMap<Attributes, Point>, is_delta: bool, now:
     let (unit, data) = match kind {
         Total::Count(_) => ("", Data::Sum(sum(true, is_delta))),
         Total::Difference(_) => ("", Data::Sum(sum(false, false))),
-        Total::Level(_) => ("", Data::Gauge(Gauge { data_points: points.iter().map(number).collect() })),
+        Total::Level(_) | Total::Recent(_) => {
+            ("", Data::Gauge(Gauge { data_points: points.iter().map(number).collect() }))
+        }
         Total::Times(_) => {
             let data_points = points.iter().filter_map(|(attributes, point)| spread(attributes, point, now)).collect();
             let aggregation_temporality = temporality(is_delta);
@@ -259,6 +275,8 @@ impl Total {
             Self::Count(count) => Some(Number::AsInt(i64::try_from(*count).unwrap_or(i64::MAX))),
             Self::Difference(level) => Some(Number::AsInt(*level)),
             Self::Level(level) => Some(Number::AsDouble(*level)),
+            #[expect(clippy::cast_precision_loss, reason = "a number of task instances")]
+            Self::Recent(counted) => Some(Number::AsDouble(*counted as f64)),
             Self::Times(_) => None,
         }
     }
@@ -340,6 +358,18 @@ mod tests {
             series.look();
             let left = series.told(30).0;
             assert_eq!(number(&left, "airflow.scheduler_heartbeat"), (!is_delta).then_some(Number::AsInt(expected)));
+        }
+    }
+
+    #[test]
+    fn what_is_counted_in_place_of_a_measurement_is_told_of_each_interval() {
+        let mut series = series(false);
+        for (counted, expected) in [(Some(4), 4.0), (None, 0.0), (Some(2), 2.0)] {
+            series.look();
+            let sample = counted.map(|counted| sample(COUNTED, &[], Value::Count(counted)));
+            sample.iter().for_each(|sample| series.add(sample));
+            let told = series.told(2).0;
+            assert_eq!(number(&told, "airflow.scheduler.tasks.executable"), Some(Number::AsDouble(expected)));
         }
     }
 
