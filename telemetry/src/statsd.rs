@@ -175,7 +175,7 @@ mod tests {
         let started = sample(Value::Count(1), &[("dag_id", "a"), ("task_id", "b"), ("odd", "c,d")]);
         let all = vec!["env:test".to_owned()];
         assert_eq!(
-            told(&server(Tags::Datadog { all }, true), &[started.clone()]),
+            told(&server(Tags::Datadog { all }, true), std::slice::from_ref(&started)),
             ["x.ti.start.a.b:1|c|#odd:c,d,env:test", "x.ti.start:1|c|#dag_id:a,task_id:b,odd:c,d,env:test"]
         );
         assert_eq!(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -19,7 +20,13 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogramDataPoint, Metric, NumberDataPoint,
 };
 use prost::Message as _;
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A point: its attributes, and what it says.
 pub type Point = (BTreeMap<String, String>, String);
@@ -53,6 +60,35 @@ impl Collector {
         let routes = Router::new().route("/v1/metrics", post(receive)).with_state(Arc::clone(&known));
         tokio::spawn(async { axum::serve(listener, routes).await });
         Self { address, known }
+    }
+
+    /// Listens by TLS, too, with `certificate.pem` and `key.pem` of a folder, and returns the address for that.
+    ///
+    /// # Panics
+    /// When the files cannot be used.
+    pub async fn listen_by_tls(&self, folder: &Path) -> String {
+        let chain = CertificateDer::pem_file_iter(folder.join("certificate.pem")).expect("a file").flatten().collect();
+        let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).expect("a key");
+        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .expect("a server");
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("https://{}", listener.local_addr().expect("its address"));
+        let behind = self.address.trim_start_matches("http://").to_owned();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, behind) = (acceptor.clone(), behind.clone());
+                tokio::spawn(async move {
+                    // A client that does not believe the certificate goes away.
+                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                    let mut behind = TcpStream::connect(behind).await.expect("the collector listens");
+                    drop(copy_bidirectional(&mut stream, &mut behind).await);
+                });
+            }
+        });
+        address
     }
 
     /// Its address, without a path.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use axum::http::StatusCode;
@@ -24,6 +25,8 @@ const OPTIONS: [(&str, &str); 5] = [
     ("OTEL_SERVICE_NAME", "from the variable"),
     ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=a%20test,service.name=overruled"),
 ];
+
+const ONE_CALL: &str = r#"[{"kind": "gauge", "name": "dagbag_size", "value": 7}]"#;
 
 const DAG: &str = "
 from datetime import datetime
@@ -52,7 +55,7 @@ async fn the_same_calls_are_told_as_official_airflow_tells_them() {
     })
     .await
     .expect("official Airflow tells its collector");
-    make_ours(&calls, ours.address()).await;
+    make_ours(&calls, &[("OTEL_EXPORTER_OTLP_ENDPOINT", ours.address())]).await;
 
     let (official_told, told) = (official.told(), ours.told());
     assert!(official_told.len() > 20, "{official_told:#?}");
@@ -116,12 +119,36 @@ async fn every_process_tells_a_collector_and_what_was_refused_comes_later() {
 }
 
 #[tokio::test]
+async fn a_collector_whose_authority_is_believed_is_told_by_tls() {
+    let collector = Collector::start().await;
+    let address = collector.listen_by_tls(&certificates()).await;
+    let authority = certificates().join("certificate.pem");
+    let authority = authority.to_str().expect("a path");
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()), ("OTEL_EXPORTER_OTLP_CERTIFICATE", authority)];
+    make_ours(ONE_CALL, &variables).await;
+    assert!(collector.told().contains_key("airflow.dagbag_size"), "{:?}", collector.told());
+}
+
+#[tokio::test]
+async fn a_collector_whose_authority_is_unknown_is_not_told() {
+    let collector = Collector::start().await;
+    let address = collector.listen_by_tls(&certificates()).await;
+    make_ours(ONE_CALL, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &address)]).await;
+    assert!(collector.told().is_empty(), "{:?}", collector.told());
+}
+
+#[tokio::test]
 async fn a_collector_that_cannot_be_told_is_refused_at_the_start() {
     let deployment = Deployment::new(&[]).await.with("AIRFLOW__METRICS__OTEL_ON", "True");
     let output = deployment.command().args(["standalone", "--port", "0"]).output().expect("the program runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("hint: set OTEL_EXPORTER_OTLP_ENDPOINT"), "{said}");
+}
+
+/// A server's certificate and its key.
+fn certificates() -> PathBuf {
+    program::workspace().join("webserver/tests/fixtures/tls")
 }
 
 /// Points that could not be sent, as the process counts them.
@@ -158,10 +185,10 @@ fn make_official(calls: &str, address: &str) {
 }
 
 /// Ours records what the calls say, and sends it when it ends.
-async fn make_ours(calls: &str, address: &str) {
-    let environment =
-        Environment::default().with("AIRFLOW_HOME", "/nowhere").with("OTEL_EXPORTER_OTLP_ENDPOINT", address);
-    let environment = OPTIONS.iter().fold(environment, |known, (name, value)| known.with(*name, *value));
+async fn make_ours(calls: &str, variables: &[(&str, &str)]) {
+    let environment = Environment::default().with("AIRFLOW_HOME", "/nowhere");
+    let variables = OPTIONS.iter().chain(variables);
+    let environment = variables.fold(environment, |known, (name, value)| known.with(*name, *value));
     let config = Config::from_environment(&environment).expect("valid options");
     let options = Options::from_config(&config, &environment, "scheduler").expect("valid options");
     let telemetry = Telemetry::start(options).await.expect("nothing else records");
