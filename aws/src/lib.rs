@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+pub mod agent;
 pub mod cloudwatch;
 pub mod ecs;
 mod error;

@@ -30,6 +30,7 @@ use uuid::Uuid;
 use crate::arguments::Component;
 use crate::broker;
 use crate::console::say;
+use crate::ecs;
 use crate::environment;
 use crate::failure::{Failure, Kind, cannot_listen};
 use crate::fleet;
@@ -189,7 +190,9 @@ async fn run_worker(
     };
     let health = keeper.as_ref().map(Keeper::health);
     let source = broker::source(config, &options.queues).await?;
-    let mut worker = Worker::new(database.clone(), host.clone(), config, options)?.with_source(source);
+    let mut worker = Worker::new(database.clone(), host.clone(), config, options)?
+        .with_source(source)
+        .with_protection(ecs::protection(config)?);
     if let Some(id) = id {
         worker = worker.with_id(id);
     }

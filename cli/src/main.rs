@@ -7,6 +7,7 @@ mod component;
 mod configuration;
 mod console;
 mod db;
+mod ecs;
 mod environment;
 mod explain;
 mod failure;

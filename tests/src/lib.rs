@@ -8,6 +8,7 @@ pub mod collector;
 pub mod component;
 pub mod compose;
 pub mod deployment;
+pub mod ecs_agent;
 pub mod patience;
 pub mod process;
 pub mod program;

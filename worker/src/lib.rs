@@ -13,11 +13,13 @@ mod intake;
 mod metric;
 mod options;
 mod presence;
+mod protection;
 mod resources;
 mod slots;
 mod worker;
 
 pub use intake::Source;
 pub use options::Options;
+pub use protection::{Lease, Pace, Protection};
 pub use slots::SlotBounds;
 pub use worker::{Status, Worker, WorkerError};

@@ -25,6 +25,7 @@ use crate::heartbeat::{Heartbeats, Rhythm};
 use crate::intake::{Intake, Source};
 use crate::options::Options;
 use crate::presence;
+use crate::protection::Protection;
 use crate::resources::Resources;
 use crate::slots::Slots;
 
@@ -73,6 +74,7 @@ pub struct Worker {
     id: Uuid,
     status: watch::Sender<Status>,
     readiness: Option<watch::Receiver<bool>>,
+    protection: Protection,
 }
 
 impl Worker {
@@ -107,6 +109,7 @@ impl Worker {
             id: Uuid::now_v7(),
             status,
             readiness: None,
+            protection: Protection::default(),
         })
     }
 
@@ -126,6 +129,12 @@ impl Worker {
     #[must_use]
     pub fn with_readiness(self, readiness: watch::Receiver<bool>) -> Self {
         Self { readiness: Some(readiness), ..self }
+    }
+
+    /// The same, protected from being ended while it is busy.
+    #[must_use]
+    pub fn with_protection(self, protection: Protection) -> Self {
+        Self { protection, ..self }
     }
 
     /// What it is doing, now and later.
@@ -165,6 +174,7 @@ impl Worker {
         let resources = Arc::clone(&self.resources);
         let (retention, stop) = (self.options.retention, heartbeats_stop.clone());
         let cleaning = tokio::spawn(async move { resources.snapshots.keep_clean(retention, stop).await });
+        let protecting = tokio::spawn(self.protection.clone().keep(heartbeats_stop.clone()));
         let end = CancellationToken::new();
         let mut attempts = JoinSet::new();
         self.take_and_run(&mut attempts, &mut intake, asked, &end, &shutdown).await;
@@ -178,6 +188,7 @@ impl Worker {
         // So do these.
         let _ = presence.await;
         let _ = cleaning.await;
+        let _ = protecting.await;
         Ok(())
     }
 
@@ -201,7 +212,11 @@ impl Worker {
             let may_be_more = taken.len() == free && free > 0;
             for claim in taken {
                 let (resources, end) = (Arc::clone(&self.resources), end.clone());
-                attempts.spawn(async move { supervise(&resources, claim, end).await });
+                let lease = self.protection.lease();
+                attempts.spawn(async move {
+                    lease.settled().await;
+                    supervise(&resources, claim, end).await;
+                });
             }
             let open = slots.adapt(attempts.len(), Instant::now());
             let free = if takes && is_ready { open.saturating_sub(attempts.len()) } else { 0 };

@@ -83,6 +83,8 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "ecs_container", Some("worker"), Kind::Text, false),
     option("tradewind", "ecs_subnets", Some(""), Kind::Text, false),
     option("tradewind", "ecs_security_groups", Some(""), Kind::Text, false),
+    // Seconds for which a worker in a service of ECS stays protected from scale-in when it has nothing to do.
+    option("tradewind", "ecs_protection_linger", Some("30"), Kind::Float, false),
     // For `fleet_driver = docker`: the socket of the engine, and the container that workers are like; empty: this one.
     option("tradewind", "docker_socket", Some("/var/run/docker.sock"), Kind::Text, false),
     option("tradewind", "docker_container", Some(""), Kind::Text, false),
