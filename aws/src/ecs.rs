@@ -1,4 +1,4 @@
-//! Amazon ECS tasks on Fargate.
+//! Amazon ECS: tasks on Fargate, and services.
 
 use std::error::Error;
 
@@ -6,16 +6,13 @@ use aws_sdk_ecs::Client;
 use aws_sdk_ecs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, ContainerOverride, Failure, KeyValuePair, LaunchType, NetworkConfiguration,
-    TaskOverride,
+    Task, TaskOverride,
 };
 
 use crate::Account;
 
 /// Tasks that one request may describe.
 const DESCRIBED: usize = 100;
-
-/// For how long a task is protected, in minutes; it is renewed by nobody, so it is as long as ECS allows.
-const PROTECTION: i32 = 2_880;
 
 /// What tasks are made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +38,26 @@ pub struct Run {
     pub token: String,
     /// Variables for the container.
     pub environment: Vec<(String, String)>,
+}
+
+/// How a task stands to its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It runs, or is about to.
+    There,
+    /// It has been told to stop, and counts no more.
+    Leaving,
+    /// It has stopped, or ECS has forgotten it, or it is of no service or another one.
+    Gone,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Tasks that it is to have.
+    pub desired: usize,
+    /// What it last told.
+    pub event: Option<String>,
 }
 
 /// Why ECS did not do what was asked.
@@ -135,38 +152,89 @@ impl Ecs {
     /// # Errors
     /// When ECS refuses.
     pub async fn stopped(&self, arns: &[String]) -> Result<Vec<String>, EcsError> {
-        let mut stopped = Vec::new();
+        let standings = self.standings(None, arns).await?;
+        Ok(standings.into_iter().filter(|(_, standing)| *standing == Standing::Gone).map(|(arn, _)| arn).collect())
+    }
+
+    /// How tasks stand to a service; without one all are of it.
+    ///
+    /// # Errors
+    /// When ECS refuses.
+    pub async fn standings(&self, service: Option<&str>, arns: &[String]) -> Result<Vec<(String, Standing)>, EcsError> {
+        let group = service.map(|service| format!("service:{}", name_of(service)));
+        let mut standings = Vec::new();
         for some in arns.chunks(DESCRIBED) {
             let request = self.client.describe_tasks().cluster(&self.placement.cluster).set_tasks(Some(some.to_vec()));
             let answer = request.send().await.map_err(|error| EcsError {
                 message: format!("ECS, ecs:DescribeTasks: {}", said(&error)),
                 hint: "allow ecs:DescribeTasks on the tasks of the cluster".to_owned(),
             })?;
-            let tasks = answer.tasks().iter().filter(|task| task.last_status() == Some("STOPPED"));
-            stopped.extend(tasks.filter_map(|task| task.task_arn().map(str::to_owned)));
+            let standing = |task: &Task| Some((task.task_arn()?.to_owned(), standing(task, group.as_deref())));
+            standings.extend(answer.tasks().iter().filter_map(standing));
             let missing = answer.failures().iter().filter(|failure| failure.reason() == Some("MISSING"));
-            stopped.extend(missing.filter_map(|failure| failure.arn().map(str::to_owned)));
+            standings.extend(missing.filter_map(|failure| Some((failure.arn()?.to_owned(), Standing::Gone))));
         }
-        Ok(stopped)
+        Ok(standings)
     }
 
-    /// Protects a task from scale-in and deployments of its service, or ends that. ECS protects tasks of services only.
+    /// A service, as it is now.
+    ///
+    /// # Errors
+    /// When ECS refuses, or has no such service.
+    pub async fn service(&self, name: &str) -> Result<Service, EcsError> {
+        let cluster = &self.placement.cluster;
+        let failed = |detail: String| EcsError {
+            message: format!("ECS, ecs:DescribeServices of {name} on cluster {cluster}: {detail}"),
+            hint: "make the service, with a desired count of 0; allow ecs:DescribeServices on it; check [tradewind] \
+                   ecs_cluster and ecs_service"
+                .to_owned(),
+        };
+        let answer = self.client.describe_services().cluster(cluster).services(name).send().await;
+        let answer = answer.map_err(|error| failed(said(&error)))?;
+        if let Some(failure) = answer.failures().first() {
+            return Err(failed(reason(failure)));
+        }
+        let service = answer.services().first().ok_or_else(|| failed("the answer names no service".to_owned()))?;
+        match service.status() {
+            None | Some("ACTIVE") => Ok(Service {
+                desired: usize::try_from(service.desired_count()).unwrap_or(0),
+                event: service.events().first().and_then(|event| event.message()).map(str::to_owned),
+            }),
+            Some(status) => Err(failed(format!("it is {status}"))),
+        }
+    }
+
+    /// Sets how many tasks a service is to have. It ends those that are protected only after their protection has ended.
     ///
     /// # Errors
     /// When ECS refuses.
-    pub async fn protect(&self, arn: &str, protected: bool) -> Result<(), EcsError> {
-        let failed = |detail: String| EcsError {
-            message: format!("ECS, ecs:UpdateTaskProtection of {arn}: {detail}"),
-            hint: "allow ecs:UpdateTaskProtection on the tasks of the cluster; ECS protects tasks of services only"
-                .to_owned(),
-        };
-        let request = self.client.update_task_protection().cluster(&self.placement.cluster).tasks(arn);
-        let request = request.protection_enabled(protected).set_expires_in_minutes(protected.then_some(PROTECTION));
-        let answer = request.send().await.map_err(|error| failed(said(&error)))?;
-        match answer.failures().first() {
-            Some(failure) => Err(failed(reason(failure))),
-            None => Ok(()),
-        }
+    pub async fn scale(&self, service: &str, desired: usize) -> Result<(), EcsError> {
+        let cluster = &self.placement.cluster;
+        let count = i32::try_from(desired).unwrap_or(i32::MAX);
+        let outcome = self.client.update_service().cluster(cluster).service(service).desired_count(count).send().await;
+        outcome.map(|_| ()).map_err(|error| EcsError {
+            message: format!(
+                "ECS, ecs:UpdateService of {service} on cluster {cluster} to {desired} tasks: {}",
+                said(&error)
+            ),
+            hint: "allow ecs:UpdateService on the service; check [tradewind] ecs_cluster and ecs_service".to_owned(),
+        })
+    }
+}
+
+/// The name of a service, which may be called by its ARN.
+fn name_of(service: &str) -> &str {
+    service.rsplit('/').next().unwrap_or(service)
+}
+
+fn standing(task: &Task, group: Option<&str>) -> Standing {
+    let is_foreign = group.is_some_and(|group| task.group() != Some(group));
+    if is_foreign || task.last_status() == Some("STOPPED") {
+        Standing::Gone
+    } else if task.desired_status() == Some("STOPPED") {
+        Standing::Leaving
+    } else {
+        Standing::There
     }
 }
 

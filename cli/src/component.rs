@@ -190,6 +190,10 @@ async fn run_worker(
     };
     let health = keeper.as_ref().map(Keeper::health);
     let source = broker::source(config, &options.queues).await?;
+    let id = match id {
+        Some(id) => Some(id),
+        None => ecs::join_service(config, &database, &options.queues).await?,
+    };
     let mut worker = Worker::new(database.clone(), host.clone(), config, options)?
         .with_source(source)
         .with_protection(ecs::protection(config)?);

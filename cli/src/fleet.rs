@@ -8,7 +8,7 @@ use tradewind_airflow::config::Config;
 use tradewind_airflow::environment_class::EnvironmentClass;
 use tradewind_aws::Account;
 use tradewind_aws::ecs::{Ecs, Placement};
-use tradewind_fleet::{DockerDriver, Driver, DriverKind, EcsDriver, Fleet, Options, ProcessDriver};
+use tradewind_fleet::{DockerDriver, DriverKind, EcsDriver, EcsServices, Fleet, Options, ProcessDriver, Staffing};
 use tradewind_metadata::Database;
 use tradewind_worker::SlotBounds;
 
@@ -16,20 +16,30 @@ use tradewind_worker::SlotBounds;
 pub(crate) async fn configured(config: &Config, database: &Database, hostname: &str) -> Result<Option<Fleet>> {
     let slots = SlotBounds::from_config(config)?;
     let Some(options) = Options::from_config(config, slots.max)? else { return Ok(None) };
-    let driver: Arc<dyn Driver> = match options.driver {
+    let staffing = match options.driver {
         DriverKind::Process => {
             let program = std::env::current_exe().context("cannot find this program")?;
-            Arc::new(ProcessDriver::new(program, hostname.to_owned()))
+            Staffing::Driver(Arc::new(ProcessDriver::new(program, hostname.to_owned())))
         }
         DriverKind::Docker => {
             let socket = config.string("tradewind", "docker_socket")?;
             // A container that has no other name is called by its id.
             let container = config.optional("tradewind", "docker_container")?.unwrap_or(hostname).to_owned();
-            Arc::new(DockerDriver::new(Path::new(&socket), container)?)
+            Staffing::Driver(Arc::new(DockerDriver::new(Path::new(&socket), container)?))
         }
-        DriverKind::Ecs => Arc::new(EcsDriver::new(Ecs::new(&Account::from_environment().await, placement(config)?))),
+        DriverKind::Ecs => {
+            let account = Account::from_environment().await;
+            if options.services.is_empty() {
+                Staffing::Driver(Arc::new(EcsDriver::new(Ecs::new(&account, placement(config)?))))
+            } else {
+                // How its tasks are made is the service's business.
+                let placement =
+                    Placement { cluster: config.string("tradewind", "ecs_cluster")?, ..Placement::default() };
+                Staffing::Services(Arc::new(EcsServices::new(Ecs::new(&account, placement), options.services.clone())))
+            }
+        }
     };
-    Ok(Some(Fleet::new(database.clone(), driver, options)))
+    Ok(Some(Fleet::new(database.clone(), staffing, options)))
 }
 
 /// Where ECS runs workers.

@@ -21,6 +21,7 @@ import time
 import botocore.session
 import cbor2
 from moto.ecs.responses import EC2ContainerServiceResponse
+from moto.moto_api import state_manager
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
@@ -162,6 +163,11 @@ class TaskProtection:
         return json.dumps({"protectedTasks": tasks, "failures": failures})
 
 
+def keep_tasks_running():
+    """Have ECS tasks run until they are stopped; in moto they stop by themselves when they have been looked at a few times."""
+    state_manager.set_transition("ecs::task", {"progression": "manual", "times": sys.maxsize})
+
+
 def version_buckets_of_templates():
     """Have CloudFormation obey a bucket's `VersioningConfiguration`, which moto overlooks."""
     create = FakeBucket.create_from_cloudformation_json.__func__
@@ -269,6 +275,7 @@ def main():
     arguments.add_argument("--with-parent", action="store_true", help="end when standard input is closed")
     given = arguments.parse_args()
     TaskProtection().install()
+    keep_tasks_running()
     version_buckets_of_templates()
     tell_versioning_of_buckets()
     application = Faults(CborBridge(DomainDispatcherApplication(create_backend_app)))

@@ -196,9 +196,4 @@ impl Driver for DockerDriver {
     fn release(&self) -> BoxFuture<'_, ()> {
         async {}.boxed()
     }
-
-    /// Nobody else ends them.
-    fn protect<'a>(&'a self, _: &'a str, _: bool) -> BoxFuture<'a, Result<()>> {
-        async { Ok(()) }.boxed()
-    }
 }

@@ -33,9 +33,6 @@ pub trait Driver: Debug + Send + Sync {
     /// Those of the workers that have ended, as far as the driver knows.
     fn ended<'a>(&'a self, handles: &'a [String]) -> BoxFuture<'a, Result<Vec<String>>>;
 
-    /// Keeps others from ending a worker, or allows it again.
-    fn protect<'a>(&'a self, handle: &'a str, protected: bool) -> BoxFuture<'a, Result<()>>;
-
     /// Lets go of the workers, since this process ends: those that cannot live without it are told, and waited for.
     fn release(&self) -> BoxFuture<'_, ()>;
 }

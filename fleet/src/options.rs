@@ -1,6 +1,6 @@
 //! What a fleet is told by the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tradewind_airflow::config::{Config, ConfigError};
@@ -24,6 +24,8 @@ pub enum DriverKind {
 pub struct Options {
     /// `[tradewind] fleet_driver`.
     pub driver: DriverKind,
+    /// The names of services of ECS by queue (`[tradewind] ecs_service`); none where tasks are run one by one.
+    pub services: BTreeMap<String, String>,
     /// Bounds by queue.
     pub queues: BTreeMap<String, Bounds>,
     /// How often is decided.
@@ -66,6 +68,7 @@ impl Options {
             return Err(config.invalid("tradewind", "fleet_queues", "names of queues"));
         }
         Ok(Some(Self {
+            services: services(config, &queues)?,
             driver: match config.string("tradewind", "fleet_driver")?.as_str() {
                 "ecs" => DriverKind::Ecs,
                 "docker" => DriverKind::Docker,
@@ -74,5 +77,53 @@ impl Options {
             queues: queues.into_iter().map(|queue| (queue, bounds)).collect(),
             interval: config.seconds("tradewind", "fleet_interval")?.max(Duration::from_millis(100)),
         }))
+    }
+}
+
+/// The services of queues: a name where there is one queue, or a JSON object of the queues.
+fn services(config: &Config, queues: &[String]) -> Result<BTreeMap<String, String>, ConfigError> {
+    let Some(text) = config.optional("tradewind", "ecs_service")?.map(str::trim) else { return Ok(BTreeMap::new()) };
+    let expected = "the name of a service, or a JSON object with one for each of fleet_queues";
+    let invalid = || config.invalid("tradewind", "ecs_service", expected);
+    let names: BTreeMap<String, String> = match queues {
+        _ if text.starts_with('{') => serde_json::from_str(text).map_err(|_| invalid())?,
+        [queue] => BTreeMap::from([(queue.clone(), text.to_owned())]),
+        _ => return Err(invalid()),
+    };
+    let is_named = |queue: &String| names.get(queue).is_some_and(|name| !name.is_empty());
+    // A service that two queues share could not tell their workers apart.
+    let distinct: BTreeSet<&String> = names.values().collect();
+    if queues.iter().all(is_named) && distinct.len() == names.len() { Ok(names) } else { Err(invalid()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tradewind_airflow::config::Environment;
+
+    use super::*;
+
+    fn services_of(queues: &[&str], value: &str) -> Result<BTreeMap<String, String>, String> {
+        let environment = Environment::default().with("AIRFLOW__TRADEWIND__ECS_SERVICE", value);
+        let config = Config::from_environment(&environment).expect("a configuration");
+        let queues: Vec<String> = queues.iter().map(|queue| (*queue).to_owned()).collect();
+        services(&config, &queues).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_queue_has_a_service_of_its_own() {
+        let named = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(queue, name)| ((*queue).to_owned(), (*name).to_owned())).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(services_of(&["default"], ""), Ok(BTreeMap::new()));
+        assert_eq!(services_of(&["default"], "workers"), Ok(named(&[("default", "workers")])));
+        let two = r#"{"default": "workers", "large": "large-workers"}"#;
+        assert_eq!(
+            services_of(&["default", "large"], two),
+            Ok(named(&[("default", "workers"), ("large", "large-workers")]))
+        );
+        for value in ["workers", r#"{"default": "workers"}"#, r#"{"default": "w", "large": "w"}"#, "{"] {
+            let error = services_of(&["default", "large"], value).expect_err(value);
+            assert!(error.contains("one for each of fleet_queues"), "{error}");
+        }
     }
 }

@@ -105,11 +105,6 @@ impl Driver for ProcessDriver {
         }
         .boxed()
     }
-
-    /// Nobody else ends them.
-    fn protect<'a>(&'a self, _: &'a str, _: bool) -> BoxFuture<'a, Result<()>> {
-        async { Ok(()) }.boxed()
-    }
 }
 
 /// When a process started, in ticks since the machine did; none when it has ended.

@@ -1,4 +1,4 @@
-//! Workers that a scheduler has started (`tradewind.fleet_worker`), and what they are asked to do.
+//! Workers that a scheduler or a service has started (`tradewind.fleet_worker`), and what they are asked to do.
 
 use sqlx::{FromRow, PgConnection, PgPool, query, query_as, query_scalar};
 use uuid::Uuid;
@@ -61,8 +61,6 @@ pub struct Member {
     /// Whether it has ever said that it lives.
     pub was_seen: bool,
     asked: String,
-    /// Whether its driver keeps others from ending it.
-    pub is_protected: bool,
     /// Since it was launched.
     pub age: f64,
     /// Since it was asked what it is asked.
@@ -113,6 +111,18 @@ pub async fn add(pool: &PgPool, id: Uuid, queue: &str, driver: &str) -> Result<(
     Ok(())
 }
 
+/// Notes a worker that nobody has launched by its id, under what its driver knows it by. One that was known so is gone.
+pub async fn join(pool: &PgPool, id: Uuid, queue: &str, driver: &str, handle: &str) -> Result<()> {
+    query(include_str!("../queries/fleet/join.sql"))
+        .bind(id)
+        .bind(queue)
+        .bind(driver)
+        .bind(handle)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
 /// Notes what a worker's driver knows it by.
 pub async fn set_handle(pool: &PgPool, id: Uuid, handle: &str) -> Result<()> {
     query("UPDATE tradewind.fleet_worker SET handle = $2 WHERE id = $1").bind(id).bind(handle).execute(pool).await?;
@@ -122,16 +132,6 @@ pub async fn set_handle(pool: &PgPool, id: Uuid, handle: &str) -> Result<()> {
 /// Notes that workers have said that they live.
 pub async fn set_seen(pool: &PgPool, ids: &[Uuid]) -> Result<()> {
     query("UPDATE tradewind.fleet_worker SET was_seen = TRUE WHERE id = ANY ($1)").bind(ids).execute(pool).await?;
-    Ok(())
-}
-
-/// Notes whether a worker is protected by its driver.
-pub async fn set_protected(pool: &PgPool, id: Uuid, is_protected: bool) -> Result<()> {
-    query("UPDATE tradewind.fleet_worker SET is_protected = $2 WHERE id = $1")
-        .bind(id)
-        .bind(is_protected)
-        .execute(pool)
-        .await?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! One process of a deployment, such as `tradewind scheduler`, that a test starts, kills and starts again.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -55,6 +56,13 @@ impl Component {
         command.stdout(log.try_clone().expect("another descriptor")).stderr(log);
         scheduler.command = command;
         scheduler
+    }
+
+    /// Adds a variable to its environment.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
     }
 
     /// What tells it from others.

@@ -55,10 +55,6 @@ async fn a_worker_is_a_task_on_fargate_that_is_told_its_name_and_queue() {
 
     let handles = [handle.clone()];
     assert_eq!(driver.ended(&handles).await.expect("an answer"), [""; 0]);
-    driver.protect(&handle, true).await.expect("protection");
-    let protected = client.get_task_protection().cluster(CLUSTER).tasks(&handle).send().await.expect("an answer");
-    assert!(protected.protected_tasks().iter().all(|task| task.protection_enabled()), "{protected:?}");
-    driver.protect(&handle, false).await.expect("none");
     driver.end(&handle).await.expect("the end");
     assert_eq!(driver.ended(&handles).await.expect("an answer"), handles);
 

@@ -83,6 +83,9 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "ecs_container", Some("worker"), Kind::Text, false),
     option("tradewind", "ecs_subnets", Some(""), Kind::Text, false),
     option("tradewind", "ecs_security_groups", Some(""), Kind::Text, false),
+    // The service that runs workers, in place of tasks that are run one by one; where there are several queues, a JSON object of them
+    // and their services.
+    option("tradewind", "ecs_service", Some(""), Kind::Text, false),
     // Seconds for which a worker in a service of ECS stays protected from scale-in when it has nothing to do.
     option("tradewind", "ecs_protection_linger", Some("30"), Kind::Float, false),
     // For `fleet_driver = docker`: the socket of the engine, and the container that workers are like; empty: this one.

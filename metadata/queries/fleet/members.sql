@@ -1,6 +1,6 @@
 -- The workers of a fleet, and what they last said of themselves; those that were silent for longer than $1 seconds say nothing.
 SELECT
-    member.id, member.queue, member.handle, member.was_seen, member.asked, member.is_protected,
+    member.id, member.queue, member.handle, member.was_seen, member.asked,
     extract(epoch FROM now() - member.launched_at)::float8 AS age,
     extract(epoch FROM now() - member.asked_at)::float8 AS asked_for,
     worker.id IS NOT NULL AS lives,
