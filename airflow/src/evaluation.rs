@@ -33,6 +33,8 @@ pub enum Question {
     Environment(Environment),
     /// Whether a connection works.
     ConnectionTest(ConnectionTest),
+    /// What a secrets backend has. It is asked of one's own children only: no secret lies in the database as an answer.
+    Secret(Secret),
 }
 
 /// One kind of question, with its kind of answer.
@@ -62,6 +64,7 @@ ask!(RunsBetween => RunsBetweenAnswer);
 ask!(PriorityWeights => PriorityWeightsAnswer);
 ask!(Environment => EnvironmentAnswer);
 ask!(ConnectionTest => ConnectionTestAnswer);
+ask!(Secret => SecretAnswer);
 
 /// An error in a plugin, as Python tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -376,6 +379,51 @@ pub struct ConnectionTestAnswer {
     pub status: bool,
     /// How, or why not.
     pub message: String,
+}
+
+/// What may be secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretKind {
+    /// A Connection, by its id.
+    Connection,
+    /// A Variable, by its key.
+    Variable,
+}
+
+/// See [`Question::Secret`]: the backend is that of `[secrets] backend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// What it is.
+    pub kind: SecretKind,
+    /// Its id or key.
+    pub name: String,
+}
+
+/// What a secrets backend has.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretAnswer {
+    /// Nothing.
+    Nothing,
+    /// It refuses (`AirflowSecretsBackendAccessDenied`), which is final: nobody else is to be asked.
+    Denied(String),
+    /// A Connection, as the execution API describes one.
+    Connection(Value),
+    /// The value of a Variable.
+    Variable(String),
+}
+
+impl fmt::Debug for SecretAnswer {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Denied(_) => "Denied",
+            Self::Connection(_) => "Connection",
+            Self::Variable(_) => "Variable",
+        })
+    }
 }
 
 #[cfg(test)]

@@ -91,8 +91,8 @@ impl DagProcessor {
             snapshots: Arc::new(SnapshotProvider::from_config(config, database.clone())?),
             evaluator,
             parser: Parser {
+                answers: Answers::new(database.clone(), config)?.with_interpreter(&host, config)?,
                 host,
-                answers: Answers::new(database.clone(), config)?,
                 masker: SecretsMasker::from_config(config)?,
                 timeout: options.file_timeout,
                 log_directory: options.log_directory.clone(),

@@ -1,9 +1,10 @@
-"""Answers questions about timetables and priority weights of plugins, by calling official Airflow.
+"""Answers questions about timetables and priority weights of plugins and about secrets backends, by calling official Airflow.
 
 Questions come as frames on standard input, one after the other; each has its answer before the next one comes. What is
 asked and answered is described in `tradewind_airflow::evaluation`. Nothing of Airflow is imported before the first question.
 """
 
+import functools
 import os
 import re
 import socket
@@ -343,6 +344,50 @@ def _connection_test(question):
     return {"status": bool(status), "message": str(message)}
 
 
+# -- secrets ----------------------------------------------------------------------------------------------------------------
+
+
+def _secret(question):
+    """What the API server asks of the backend of `[secrets]` (`get_connection_from_secrets`, `get_variable_from_secrets`)."""
+    from airflow._shared.secrets_backend.base import call_secrets_backend_method
+    from airflow.models.connection import AirflowSecretsBackendAccessDenied
+
+    backend = _secrets_backend()
+    kind, name = question["kind"], question["name"]
+    method, argument = {"connection": ("get_connection", "conn_id"), "variable": ("get_variable", "key")}[kind]
+    try:
+        found = call_secrets_backend_method(getattr(backend, method), team_name=None, **{argument: name})
+    except AirflowSecretsBackendAccessDenied as denied:
+        return {"denied": str(denied)[:ERROR_CHARACTERS]}
+    if found is None or (kind == "connection" and not found):
+        return "nothing"
+    if kind == "connection":
+        return {"connection": _connection_fields(found)}
+    if not isinstance(found, str):
+        raise TypeError(f"get_variable gave a {type(found).__name__}, not a text")
+    return {"variable": found}
+
+
+@functools.cache
+def _secrets_backend():
+    """The backend, which lives as long as this process (`initialize_secrets_backends`)."""
+    from airflow.configuration import get_custom_secret_backend
+    from airflow.models.connection import Connection
+
+    backend = get_custom_secret_backend()
+    if backend is None:
+        raise LookupError("[secrets] backend names no class")
+    backend._set_connection_class(Connection)
+    return backend
+
+
+def _connection_fields(connection):
+    """What the execution API tells of a connection."""
+    from airflow.api_fastapi.execution_api.datamodels.connection import ConnectionResponse
+
+    return ConnectionResponse.model_validate(connection).model_dump(mode="json", by_alias=True)
+
+
 ANSWERS = {
     "schedule": _schedule,
     "create_run": _create_run,
@@ -351,4 +396,5 @@ ANSWERS = {
     "priority_weights": _priority_weights,
     "environment": _environment,
     "connection_test": _connection_test,
+    "secret": _secret,
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use fancy_regex::Regex;
 use serde_json::{Map, Value};
 use tradewind_airflow::config::{Config, ConfigError};
+use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_aws::Choices;
 
 use crate::backend::{Kind, Names, Settings, Space};
@@ -43,7 +44,7 @@ const WORKERS: Place = Place {
 };
 
 /// The backends of workers and of the API server that are asked here. Those of other classes are asked by the tasks
-/// themselves, and not for the API server.
+/// themselves, and for the API server by Python.
 pub(crate) fn backends(
     config: &Config,
     variables: impl Iterator<Item = (String, String)>,
@@ -74,6 +75,33 @@ pub fn child_variables(config: &Config) -> Result<Vec<(&'static str, String)>, C
         variables.push(("AIRFLOW__SECRETS__BACKEND_KWARGS", "{}".to_owned()));
     }
     Ok(variables)
+}
+
+/// The class of `[secrets] backend`, where it is one that only Python knows.
+///
+/// # Errors
+/// The option cannot be read.
+pub fn class_for_python(config: &Config) -> Result<Option<String>, ConfigError> {
+    let class = config.optional(SERVER.section, SERVER.class)?;
+    Ok(class.filter(|class| kind(class).is_none()).map(str::to_owned))
+}
+
+/// A masker of what is secret among the arguments of `[secrets] backend`.
+///
+/// # Errors
+/// An option has a value that cannot be used.
+pub fn masked_arguments(config: &Config) -> Result<SecretsMasker, ConfigError> {
+    let masker = SecretsMasker::from_config(config)?;
+    if let Some(arguments) = config.optional(SERVER.section, SERVER.arguments)? {
+        // What is no JSON has no arguments, as in Airflow.
+        masker.add(&serde_json::from_str(arguments).unwrap_or_default(), None);
+    }
+    for (name, value) in crate::variables() {
+        if let Some(name) = name.strip_prefix(SERVER.variable) {
+            masker.add(&Value::String(value), Some(name));
+        }
+    }
+    Ok(masker)
 }
 
 fn kind(class: &str) -> Option<Kind> {

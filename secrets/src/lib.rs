@@ -14,6 +14,7 @@ mod cache;
 mod configuration;
 mod connection;
 mod option;
+mod python;
 
 use std::sync::Arc;
 
@@ -24,8 +25,9 @@ use backend::Backend;
 use cache::Cache;
 use connection::Query;
 
-pub use configuration::child_variables;
+pub use configuration::{child_variables, class_for_python, masked_arguments};
 pub use option::look_up_option;
+pub use python::{Denied, Python, PythonError};
 
 /// What environment variables of Connections and of Variables begin with.
 const CONNECTION_VARIABLE: &str = "AIRFLOW_CONN_";
@@ -44,6 +46,8 @@ enum Asked {
 #[derive(Debug, Clone)]
 pub struct Secrets {
     shared: Arc<Shared>,
+    /// Who asks the backend of the API server where only Python knows its class.
+    python: Option<Arc<dyn Python>>,
     /// Whether what was found is remembered for a while.
     remembers: bool,
 }
@@ -72,13 +76,19 @@ impl Secrets {
             variables: Cache::new(config.seconds("secrets", "cache_ttl_seconds")?),
             uses_cache: config.bool("secrets", "use_cache")?,
         };
-        Ok(Self { shared: Arc::new(shared), remembers: false })
+        Ok(Self { shared: Arc::new(shared), python: None, remembers: false })
+    }
+
+    /// The same, where the backend of the API server is of a class that only Python knows ([`class_for_python`]).
+    #[must_use]
+    pub fn with_python(self, python: Arc<dyn Python>) -> Self {
+        Self { python: Some(python), ..self }
     }
 
     /// The same, remembering what was found where `[secrets] use_cache` says so; Airflow does that while it parses Dag files.
     #[must_use]
     pub fn remembering(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), remembers: self.shared.uses_cache }
+        Self { remembers: self.shared.uses_cache, ..self.clone() }
     }
 
     /// A Connection by what tasks ask before their environment; `None` where there is none, or where it cannot be had, which is
@@ -105,30 +115,46 @@ impl Secrets {
     }
 
     /// A Connection by what the API server asks before the database.
-    pub async fn connection_of_server(&self, conn_id: &str) -> Option<Connection> {
+    ///
+    /// # Errors
+    /// The backend denies access.
+    pub async fn connection_of_server(&self, conn_id: &str) -> Result<Option<Connection>, Denied> {
         if let Some(known) = self.remembered(&self.shared.connections, Asked::Server, conn_id) {
-            return known;
+            return Ok(known);
+        }
+        if let Some(python) = &self.python
+            && let Some(found) = told(python.connection(conn_id).await, "Connection", conn_id)?
+        {
+            return Ok(Some(found));
         }
         if let Some(backend) = &self.shared.server
             && let Some(found) = connection_of(backend, conn_id, Query::AsJson).await
         {
-            return Some(found);
+            return Ok(Some(found));
         }
-        let text = std::env::var(format!("{CONNECTION_VARIABLE}{}", conn_id.to_uppercase())).ok()?;
-        read(conn_id, &text, Query::AsJson, "the environment")
+        let text = std::env::var(format!("{CONNECTION_VARIABLE}{}", conn_id.to_uppercase())).ok();
+        Ok(text.and_then(|text| read(conn_id, &text, Query::AsJson, "the environment")))
     }
 
     /// A Variable, likewise.
-    pub async fn variable_of_server(&self, key: &str) -> Option<String> {
+    ///
+    /// # Errors
+    /// The backend denies access.
+    pub async fn variable_of_server(&self, key: &str) -> Result<Option<String>, Denied> {
         if let Some(known) = self.remembered(&self.shared.variables, Asked::Server, key) {
-            return known;
+            return Ok(known);
+        }
+        if let Some(python) = &self.python
+            && let Some(found) = told(python.variable(key).await, "Variable", key)?
+        {
+            return Ok(Some(found));
         }
         if let Some(backend) = &self.shared.server
             && let Some(found) = variable_of(backend, key).await
         {
-            return Some(found);
+            return Ok(Some(found));
         }
-        std::env::var(format!("{VARIABLE_VARIABLE}{}", key.to_uppercase())).ok()
+        Ok(std::env::var(format!("{VARIABLE_VARIABLE}{}", key.to_uppercase())).ok())
     }
 
     /// Remembers what the API server answers in the end. Where it has nothing either, nothing is remembered: somebody may be
@@ -168,6 +194,21 @@ impl Secrets {
 /// The variables of this process that are texts.
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// What Python has told; an error is logged, and is none unless it is final.
+fn told<T>(answer: Result<Option<T>, PythonError>, what: &str, name: &str) -> Result<Option<T>, Denied> {
+    match answer {
+        Ok(found) => Ok(found),
+        Err(error @ PythonError::Denied(_)) => {
+            tracing::warn!(%error, name, "a {what} is not looked for elsewhere");
+            Err(Denied)
+        }
+        Err(error @ PythonError::Failed(_)) => {
+            tracing::warn!(%error, name, "a {what} cannot be had from the secrets backend; it is looked for elsewhere");
+            Ok(None)
+        }
+    }
 }
 
 async fn connection_of(backend: &Backend, conn_id: &str, query: Query) -> Option<Connection> {

@@ -85,7 +85,7 @@ impl Worker {
     pub fn new(database: Database, pyhost: PyHost, config: &Config, options: Options) -> Result<Self, WorkerError> {
         let claimant = Claimant { hostname: pyhost.hostname().to_owned(), unixname: user_name()? };
         let resources = Resources {
-            answers: Answers::new(database.clone(), config)?,
+            answers: Answers::new(database.clone(), config)?.with_interpreter(&pyhost, config)?,
             dags: serialized_dag::Cache::default(),
             snapshots: SnapshotProvider::from_config(config, database.clone())?,
             database,

@@ -1,5 +1,6 @@
 //! One child that evaluates plugins, from its fork to its end.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tradewind_airflow::evaluation::Reply;
+use tradewind_airflow::secrets_masker::SecretsMasker;
 
 use super::EvaluationError;
 use crate::child::{Child, ExitStatus, Output, Process, Requests};
@@ -33,8 +35,8 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(child: Child) -> Self {
-        let written = Written::of(child.output, child.process.pid());
+    pub(super) fn new(child: Child, masker: Option<SecretsMasker>) -> Self {
+        let written = Written::of(child.output, child.process.pid(), masker);
         Self { process: child.process, requests: child.requests, asked: 0, is_busy: false, written }
     }
 
@@ -83,11 +85,11 @@ struct Written {
 }
 
 impl Written {
-    fn of(output: Output, pid: i32) -> Self {
+    fn of(output: Output, pid: i32, masker: Option<SecretsMasker>) -> Self {
         let bytes = Arc::new(AtomicU64::new(0));
         let mut readers = JoinSet::new();
         for stream in [output.stdout, output.stderr, output.logs] {
-            readers.spawn(log(stream, pid, Arc::clone(&bytes)));
+            readers.spawn(log(stream, pid, Arc::clone(&bytes), masker.clone()));
         }
         Self { pid, bytes, _readers: readers }
     }
@@ -108,7 +110,7 @@ impl Written {
     }
 }
 
-async fn log(mut stream: UnixStream, pid: i32, bytes: Arc<AtomicU64>) {
+async fn log(mut stream: UnixStream, pid: i32, bytes: Arc<AtomicU64>, masker: Option<SecretsMasker>) {
     let mut buffer = vec![0; 8 * 1024];
     // An error means that the child was killed while it wrote: the same as the end.
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
@@ -116,6 +118,7 @@ async fn log(mut stream: UnixStream, pid: i32, bytes: Arc<AtomicU64>) {
         if before < LOGGED_BYTES {
             let text = String::from_utf8_lossy(&buffer[..count]);
             for line in text.lines().filter(|line| !line.is_empty()) {
+                let line = masker.as_ref().map_or_else(|| line.into(), |masker| Cow::from(masker.redact_text(line)));
                 tracing::info!(pid, "a plugin writes: {line}");
             }
         }

@@ -8,7 +8,7 @@ mod conversation;
 pub mod service;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use metrics::{counter, histogram};
@@ -17,7 +17,8 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tradewind_airflow::config::{Config, ConfigError};
-use tradewind_airflow::evaluation::{Ask, PythonError, Question, Reply};
+use tradewind_airflow::evaluation::{Ask, PythonError, Question, Reply, Secret, SecretAnswer};
+use tradewind_airflow::secrets_masker::SecretsMasker;
 
 use crate::pyhost::{self, ChildKind, PyHost, PyHostError};
 use conversation::Conversation;
@@ -143,6 +144,8 @@ struct Shared {
     /// Children without work.
     idle: Mutex<Vec<Waiting>>,
     resting: Mutex<HashMap<String, Rest>>,
+    /// Hides secrets in what children write.
+    masker: OnceLock<SecretsMasker>,
 }
 
 /// Asks plugins. Clones share the children.
@@ -168,7 +171,16 @@ impl Evaluator {
             test_slots: Semaphore::new(CONNECTION_TESTS),
             idle: Mutex::default(),
             resting: Mutex::default(),
+            masker: OnceLock::new(),
         }))
+    }
+
+    /// The same, hiding secrets in what children write.
+    #[must_use]
+    pub fn with_masker(self, masker: SecretsMasker) -> Self {
+        // There is none yet, or it stays.
+        let _ = self.0.masker.set(masker);
+        self
     }
 
     /// Asks about a Dag.
@@ -179,6 +191,25 @@ impl Evaluator {
         match self.reply(dag_id, &question.into()).await? {
             Reply::Answer(answer) => serde_json::from_value(answer)
                 .map_err(|error| EvaluationError::Broken(format!("its answer cannot be read: {error}"))),
+            Reply::Error(error) => Err(EvaluationError::Raised(error)),
+        }
+    }
+
+    /// Asks the secrets backend. It is asked again at once when it has failed: that nothing is found would be wrong. The caller logs,
+    /// since it knows what is secret.
+    ///
+    /// # Errors
+    /// See [`EvaluationError`].
+    pub async fn ask_secret(&self, question: Secret) -> Result<SecretAnswer, EvaluationError> {
+        let started = Instant::now();
+        let patience = self.0.options.timeout;
+        // Others may have to be waited for, but not for ever.
+        let reply = timeout(2 * patience, self.0.reply(&question.into())).await;
+        histogram!("tradewind.evaluation.duration").record(started.elapsed().as_secs_f64());
+        match reply.unwrap_or(Err(EvaluationError::TimedOut(patience)))? {
+            // What the parser says might tell of the secret.
+            Reply::Answer(answer) => serde_json::from_value(answer)
+                .map_err(|_| EvaluationError::Broken("its answer cannot be read".to_owned())),
             Reply::Error(error) => Err(EvaluationError::Raised(error)),
         }
     }
@@ -233,7 +264,8 @@ impl Shared {
                 let host = self.host().await?;
                 // Looked at first: a child may know more than its generation says, not less.
                 let generation = host.generation();
-                (Conversation::new(host.spawn(ChildKind::Evaluator).await?), generation)
+                let child = host.spawn(ChildKind::Evaluator).await?;
+                (Conversation::new(child, self.masker.get().cloned()), generation)
             }
         };
         let (patience, late) = match question {

@@ -7,6 +7,7 @@
 //! `airflow/api_fastapi/execution_api/routes/`.
 
 mod assets;
+mod backend;
 mod dag_runs;
 mod hitl;
 mod refusal;
@@ -17,6 +18,7 @@ mod task_instances;
 mod xcoms;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -34,6 +36,13 @@ use tradewind_metadata::dag_run_trigger::RunIdRule;
 use tradewind_metadata::serialized_dag;
 use tradewind_secrets::Secrets;
 use uuid::Uuid;
+
+use crate::evaluator::{self, Evaluator};
+use crate::pyhost::PyHost;
+use backend::PythonBackend;
+
+/// How long a child with a secrets backend waits for the next question.
+const BACKEND_IDLE: Duration = Duration::from_secs(300);
 
 /// The body of an answer: none when there is nothing to say, or the error that takes its place.
 pub type Answer = Result<Option<Value>, ErrorResponse>;
@@ -104,6 +113,19 @@ impl Answers {
         let run_ids = RunIdRule::new(config)?;
         let secrets = Secrets::from_config(config)?;
         Ok(Self { database, fernet, dags: serialized_dag::Cache::default(), run_ids, secrets, settings })
+    }
+
+    /// The same, with children of this host for a secrets backend of any class, where one is configured.
+    ///
+    /// # Errors
+    /// When a setting is malformed.
+    pub fn with_interpreter(self, host: &PyHost, config: &Config) -> Result<Self, SetUpError> {
+        let Some(class) = tradewind_secrets::class_for_python(config)? else { return Ok(self) };
+        let masker = tradewind_secrets::masked_arguments(config)?;
+        let options = evaluator::Options { idle: BACKEND_IDLE, ..evaluator::Options::from_config(config)? };
+        let evaluator = Evaluator::sharing(host.clone(), options).with_masker(masker.clone());
+        let python = Arc::new(PythonBackend::new(evaluator, class, masker));
+        Ok(Self { secrets: self.secrets.with_python(python), ..self })
     }
 
     /// Answers one request. Reports that end or pause the attempt are written to the database; the caller learns from

@@ -11,6 +11,7 @@ use tradewind_airflow::supervisor_protocol::to_supervisor::{
     DeleteVariable, GetConnection, GetVariable, GetVariableKeys, PutVariable,
 };
 use tradewind_metadata::{connection as connections, variable};
+use tradewind_secrets::Denied;
 
 use super::refusal::of_metadata;
 use super::{Answer, Answers, Scope, absent, body, ok};
@@ -26,8 +27,9 @@ pub(super) async fn get_connection(answers: &Answers, scope: Scope, asked: GetCo
         secrets.connection_of_workers(&conn_id).await
     } else {
         let found = match secrets.connection_of_server(&conn_id).await {
-            Some(found) => Some(found),
-            None => {
+            Err(Denied) => return denied("conn_id", &conn_id),
+            Ok(Some(found)) => Some(found),
+            Ok(None) => {
                 let mut database = answers.connection().await?;
                 connections::get(&mut database, &answers.fernet, &conn_id).await.map_err(of_metadata)?
             }
@@ -49,8 +51,9 @@ pub(super) async fn get_variable(answers: &Answers, scope: Scope, asked: GetVari
         secrets.variable_of_workers(&key).await
     } else {
         let found = match secrets.variable_of_server(&key).await {
-            Some(found) => Some(found),
-            None => {
+            Err(Denied) => return denied("key", &key),
+            Ok(Some(found)) => Some(found),
+            Ok(None) => {
                 let mut database = answers.connection().await?;
                 variable::get(&mut database, &answers.fernet, &key).await.map_err(of_metadata)?
             }
@@ -62,6 +65,11 @@ pub(super) async fn get_variable(answers: &Answers, scope: Scope, asked: GetVari
         Some(value) => body("VariableResult", json!({"key": key, "value": value})),
         None => absent(ErrorType::VariableNotFound, json!({"key": key})),
     }
+}
+
+/// What a child takes for a denial, upon which it asks nobody else.
+fn denied(field: &str, name: &str) -> Answer {
+    absent(ErrorType::PermissionDenied, json!({field: name, "status_code": 403}))
 }
 
 pub(super) async fn get_variable_keys(database: &mut PgConnection, asked: GetVariableKeys) -> Answer {
