@@ -26,7 +26,10 @@ pub(crate) async fn join_service(config: &Config, database: &Database, queues: &
     if config.optional("tradewind", "ecs_service")?.is_none() {
         return Ok(None);
     }
-    let Some(agent) = Agent::from_environment()? else { return Ok(None) };
+    let Some(agent) = Agent::from_environment()? else {
+        tracing::info!("the worker runs in no task of ECS: its fleet counts what it runs, and does not know it");
+        return Ok(None);
+    };
     let [queue] = queues else {
         tracing::warn!(
             ?queues,

@@ -304,6 +304,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_secret_among_arguments_of_other_classes_is_masked() {
+        const VAULT: &str = "airflow.providers.hashicorp.secrets.vault.VaultBackend";
+        let arguments = r#"{"token": "hunter22", "url": "https://vault.example"}"#;
+        let vault = [("AIRFLOW__SECRETS__BACKEND", VAULT), ("AIRFLOW__SECRETS__BACKEND_KWARGS", arguments)];
+        let configured = config(&vault);
+        assert_eq!(class_for_python(&configured).expect("a class").as_deref(), Some(VAULT));
+        let masker = masked_arguments(&configured).expect("a masker");
+        assert_eq!(masker.redact_text("hunter22 at https://vault.example"), "*** at https://vault.example");
+        let native = config(&[("AIRFLOW__SECRETS__BACKEND", SECRETS_MANAGER)]);
+        assert_eq!(class_for_python(&native).expect("an option"), None);
+    }
+
+    #[test]
     fn names_are_made_as_in_the_provider() {
         let of = |class, arguments: &str| {
             let names = server(class, arguments).expect(arguments).names;

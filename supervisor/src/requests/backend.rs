@@ -49,14 +49,22 @@ impl PythonBackend {
 
     fn failed(&self, error: &EvaluationError) -> PythonError {
         metrics::counter!("tradewind.secrets.failures").increment(1);
-        if let EvaluationError::Raised(raised) = error {
-            tracing::debug!(
-                class = self.class,
-                traceback = self.masked(&raised.traceback),
-                "a secrets backend raised an error"
-            );
-        }
-        PythonError::Failed(format!("{}: {}", self.class, self.masked(&error.to_string())))
+        let detail = match error {
+            EvaluationError::TimedOut(patience) => {
+                format!("it did not answer within {patience:?} ([tradewind] evaluation_timeout) and was stopped")
+            }
+            EvaluationError::Died(status) => format!("its process ended with {status}"),
+            EvaluationError::Raised(raised) => {
+                let traceback = self.masked(&raised.traceback);
+                tracing::debug!(class = self.class, traceback, "a secrets backend raised an error");
+                self.masked(&raised.message)
+            }
+            other => self.masked(&other.to_string()),
+        };
+        PythonError::Failed(format!(
+            "{}: {detail}\nhint: mend the backend, or its [secrets] backend_kwargs",
+            self.class
+        ))
     }
 
     fn masked(&self, text: &str) -> String {
