@@ -20,6 +20,7 @@ mod venv;
 mod web_fleet;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -28,6 +29,9 @@ use tradewind_airflow::config::{AIRFLOW_VERSION, Config, Environment};
 use tradewind_secrets::look_up_option;
 
 use arguments::{Arguments, Command, Component, ConfigCommand, DagsCommand, DbCommand, TasksCommand};
+
+/// How long a thread for files waits for more to do.
+const IDLE_THREAD: Duration = Duration::from_secs(1);
 
 /// Answers and Dags are many small pieces, which the system's allocator is slow to make and to give back.
 #[global_allocator]
@@ -78,7 +82,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let config = config()?;
             let log = logging::start_component(&config, component.name(), &component::hostname())?;
             // The scheduler does one thing after another: more threads would cost it memory and time.
-            let runtime = if matches!(component, Component::Scheduler) { small_runtime()? } else { Runtime::new()? };
+            let runtime = if matches!(component, Component::Scheduler) { small_runtime()? } else { large_runtime()? };
             runtime.block_on(component::run(component, config, arguments.with_parent, log))?;
         }
     }
@@ -88,6 +92,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
 /// The configuration of this process.
 fn config() -> Result<Config> {
     Ok(Config::with_secrets(&Environment::of_process(), &look_up_option)?)
+}
+
+/// For processes that do many things at once. A thread that has read or written a file keeps what it has freed until it ends, which is
+/// soon.
+fn large_runtime() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE_THREAD).build()?)
 }
 
 /// For commands that mostly wait.

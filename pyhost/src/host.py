@@ -8,6 +8,12 @@ import signal
 import socket
 import sys
 
+# Airflow's exporter of metrics to OpenTelemetry is a thread, started by the first import that counts something. What such a
+# thread holds while this process forks is held in the child for ever; so there is none here, and children start their own.
+OTEL = "AIRFLOW__METRICS__OTEL_ON"
+_otel = os.environ.get(OTEL)
+os.environ[OTEL] = "False"
+
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 
 # What nearly every child imports. A module that is not installed is left out.
@@ -112,6 +118,14 @@ def _tie(pipe):
         pass
 
 
+def _allow_metrics():
+    """Let OpenTelemetry be told of what happens from here on, where that is configured."""
+    if _otel is None:
+        del os.environ[OTEL]
+    else:
+        os.environ[OTEL] = _otel
+
+
 def fork(kind, requests, stdout, stderr, logs, private, tie):
     """Fork a child of the kind on the four descriptors; it loses the `private` ones of this process.
 
@@ -127,6 +141,7 @@ def fork(kind, requests, stdout, stderr, logs, private, tie):
         if tie is not None:
             _tie(tie)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _allow_metrics()
         channel = socket.socket(fileno=requests)
 
         def main():

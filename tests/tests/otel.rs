@@ -112,6 +112,7 @@ async fn every_process_tells_a_collector_and_what_was_refused_comes_later() {
     assert!(told["airflow.pool.open_slots"].0.starts_with("gauge"), "{told:#?}");
     for component in ["scheduler", "worker", "dag-processor", "webserver"] {
         assert!(!standalone.log(component).contains("cret"), "the log of {component} has a secret");
+        assert!(!standalone.log(component).contains("several threads"), "{component} forks beside a thread");
     }
     assert!(standalone.log("worker").contains("the collector answers 400"), "{}", standalone.log("worker"));
     assert!(collector.headers().iter().all(|headers| headers["x-token"] == "s=cret"));

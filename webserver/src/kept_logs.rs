@@ -1,10 +1,11 @@
-//! Logs as they were answered, kept for as long as their files stay what they are.
+//! Logs as they were answered, kept for as long as their files stay what they are; and who may make one.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tradewind_metadata::weighted_lru::WeightedLru;
 
 use crate::log_parts::LogFiles;
@@ -36,9 +37,18 @@ pub(crate) struct Told {
     pub messages: usize,
 }
 
-/// The logs that are kept, by the path of their first file.
+/// How many are made at a time: what is read of a log takes several times its size.
+const TURNS: usize = 2;
+
+/// Logs by the path of their first file.
+type Logs = WeightedLru<(PathBuf, Form), Arc<Kept>>;
+
+/// The logs that are kept.
 #[derive(Debug)]
-pub(crate) struct KeptLogs(Mutex<WeightedLru<(PathBuf, Form), Arc<Kept>>>);
+pub(crate) struct KeptLogs {
+    logs: Mutex<Logs>,
+    turns: Semaphore,
+}
 
 #[derive(Debug)]
 struct Kept {
@@ -48,7 +58,7 @@ struct Kept {
 
 impl Default for KeptLogs {
     fn default() -> Self {
-        Self(Mutex::new(WeightedLru::new(CAPACITY, BYTES)))
+        Self { logs: Mutex::new(Logs::new(CAPACITY, BYTES)), turns: Semaphore::new(TURNS) }
     }
 }
 
@@ -67,8 +77,14 @@ impl KeptLogs {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, WeightedLru<(PathBuf, Form), Arc<Kept>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until a log may be made, which lasts as long as what is returned.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it.
+        self.turns.acquire().await.ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Logs> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -135,14 +135,19 @@ async fn read(
 
 /// The log under a heading with its sources.
 async fn whole(app: &App, attempt: &Arc<LoggedAttempt>, form: Form) -> ApiResult<Told> {
+    if let Some(told) = kept(app, attempt, form).await? {
+        return Ok(told);
+    }
     let remote = remote(app, attempt).await;
+    let _turn = app.logs.turn().await;
+    // Somebody else may have been faster.
+    if let Some(told) = kept(app, attempt, form).await? {
+        return Ok(told);
+    }
     let (app, attempt) = (app.clone(), Arc::clone(attempt));
     // In one go: each step is short.
     blocking(move || {
         let is_all_in_files = remote.is_none();
-        if is_all_in_files && let Some(told) = app.logs.get(&attempt.relative, form) {
-            return Ok(told);
-        }
         let (local, files) = LogFiles::read(&attempt.base, &attempt.relative)?;
         let remote = remote.unwrap_or_default();
         let is_missing = remote.is_empty() && local.is_empty();
@@ -162,9 +167,19 @@ async fn whole(app: &App, attempt: &Arc<LoggedAttempt>, form: Form) -> ApiResult
     .await
 }
 
+/// What was told before, where nothing has changed since: nobody knows that of a log that is sent elsewhere.
+async fn kept(app: &App, attempt: &Arc<LoggedAttempt>, form: Form) -> ApiResult<Option<Told>> {
+    if app.remote_logs.is_some() {
+        return Ok(None);
+    }
+    let (app, attempt) = (app.clone(), Arc::clone(attempt));
+    blocking(move || Ok(app.logs.get(&attempt.relative, form))).await
+}
+
 /// What has come to the log after so many messages.
 async fn after(app: &App, attempt: &Arc<LoggedAttempt>, position: u64, form: Form) -> ApiResult<Told> {
     let remote = remote(app, attempt).await.unwrap_or_default();
+    let _turn = app.logs.turn().await;
     let attempt = Arc::clone(attempt);
     let position = usize::try_from(position).unwrap_or(usize::MAX);
     blocking(move || {

@@ -141,11 +141,20 @@ pub(super) async fn stream(
 ) -> ApiResult<Response> {
     user.may_read(Resource::Dag)?;
     let bytes = |line: &Option<Bytes>| line.as_ref().map(Bytes::len);
+    let line = async move |run_id: String| {
+        let key = (dag_id.clone(), run_id);
+        let line = line(&app, &key.0, &key.1);
+        app.grid_lines.get(&app.pool, &key, snapshot.clone(), line, bytes).await
+    };
+    let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    let run_ids = params.texts("run_ids");
+    if let [run_id] = run_ids.as_slice() {
+        let body = line(run_id.clone()).await?.unwrap_or_default();
+        return Ok((content_type, body).into_response());
+    }
     let lines = async_stream::stream! {
-        for run_id in params.texts("run_ids") {
-            let key = (dag_id.clone(), run_id);
-            let line = line(&app, &key.0, &key.1);
-            match app.grid_lines.get(&app.pool, &key, snapshot.clone(), line, bytes).await {
+        for run_id in run_ids {
+            match line(run_id).await {
                 Ok(Some(line)) => yield Ok(line),
                 Ok(None) => {}
                 Err(error) => {
@@ -155,7 +164,7 @@ pub(super) async fn stream(
             }
         }
     };
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+    Ok((content_type, Body::from_stream(lines)).into_response())
 }
 
 async fn line(app: &App, dag_id: &str, run_id: &str) -> ApiResult<Option<Bytes>> {
