@@ -9,6 +9,8 @@ use std::time::Duration;
 use reqwest::Client;
 use serde_json::{Value, json};
 
+use crate::reasons;
+
 /// The agent's address for what a task asks of it (agent 1.65, Fargate platform 1.4, and later ones).
 const AGENT_VARIABLE: &str = "ECS_AGENT_URI";
 
@@ -69,7 +71,7 @@ impl Agent {
         let metadata = metadata.map(|address| format!("{}/task", address.trim_end_matches('/')));
         // It is on this machine: no proxy leads there.
         let client = Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build();
-        let client = client.map_err(|error| failed("the agent of ECS", chain(&error)))?;
+        let client = client.map_err(|error| failed("the agent of ECS", reasons(&error)))?;
         Ok(Self { client, protection, metadata })
     }
 
@@ -109,9 +111,9 @@ impl Agent {
     }
 
     async fn ask(&self, request: reqwest::RequestBuilder, what: &str) -> Result<Value, AgentError> {
-        let answer = request.send().await.map_err(|error| failed(what, chain(&error)))?;
+        let answer = request.send().await.map_err(|error| failed(what, reasons(&error)))?;
         let status = answer.status();
-        let text = answer.text().await.map_err(|error| failed(what, chain(&error)))?;
+        let text = answer.text().await.map_err(|error| failed(what, reasons(&error)))?;
         let answer: Value = serde_json::from_str(&text).unwrap_or_default();
         if status.is_success() { Ok(answer) } else { Err(failed(what, format!("{status}: {}", told(&answer)))) }
     }
@@ -135,18 +137,6 @@ fn failed(request: &str, detail: String) -> AgentError {
     let hint = "allow ecs:UpdateTaskProtection on the task to its task role, and let it reach ECS (a VPC endpoint, or the \
                 internet); it is tried again";
     AgentError::Failed { request: request.to_owned(), detail, hint }
-}
-
-/// An error with its reasons.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut reasons = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(reason) = source {
-        reasons.push(reason.to_string());
-        source = reason.source();
-    }
-    reasons.dedup();
-    reasons.join(": ")
 }
 
 #[cfg(test)]

@@ -127,6 +127,19 @@ fn said(error: &(impl Error + 'static)) -> String {
     DisplayErrorContext(error).to_string()
 }
 
+/// What an error says, with its reasons: errors of HTTP clients and of the SDK say little by themselves.
+#[must_use]
+pub fn reasons(error: &dyn Error) -> String {
+    let mut reasons = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(reason) = source {
+        reasons.push(reason.to_string());
+        source = reason.source();
+    }
+    reasons.dedup();
+    reasons.join(": ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

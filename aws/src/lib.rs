@@ -15,4 +15,4 @@ pub mod secrets;
 pub mod sqs;
 
 pub use account::{Account, Choices};
-pub use error::{AwsError, Kind};
+pub use error::{AwsError, Kind, reasons};

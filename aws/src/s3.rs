@@ -13,7 +13,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, EncodingType, ServerSideEncrypti
 use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::Account;
+use crate::{Account, reasons};
 
 /// How long a request may take until its answer begins, with all its retries. What an object's body may take is limited by
 /// the SDK, which gives up on one that does not come forward.
@@ -337,16 +337,7 @@ where
 {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
-        _ => {
-            let mut reasons = vec![error.to_string()];
-            let mut source = std::error::Error::source(error);
-            while let Some(reason) = source {
-                reasons.push(reason.to_string());
-                source = reason.source();
-            }
-            reasons.dedup();
-            reasons.join(": ")
-        }
+        _ => reasons(error),
     }
 }
 

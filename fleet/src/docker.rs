@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Map, Value, json};
+use tradewind_aws::reasons;
 use uuid::Uuid;
 
 use crate::driver::{Driver, DriverError, Result};
@@ -41,7 +42,7 @@ impl DockerDriver {
     /// The client cannot be made.
     pub fn new(socket: &Path, container: String) -> Result<Self> {
         let client = Client::builder().unix_socket(socket).timeout(REQUEST_TIMEOUT).build();
-        let client = client.map_err(|error| failed(socket, "no client", &chain(&error)))?;
+        let client = client.map_err(|error| failed(socket, "no client", &reasons(&error)))?;
         Ok(Self { client, socket: socket.to_owned(), container })
     }
 
@@ -52,9 +53,9 @@ impl DockerDriver {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|error| failed(&self.socket, &what, &chain(&error)))?;
+        let answer = request.send().await.map_err(|error| failed(&self.socket, &what, &reasons(&error)))?;
         let status = answer.status();
-        let text = answer.text().await.map_err(|error| failed(&self.socket, &what, &chain(&error)))?;
+        let text = answer.text().await.map_err(|error| failed(&self.socket, &what, &reasons(&error)))?;
         let answer = serde_json::from_str(&text).unwrap_or_default();
         Ok((status, answer))
     }
@@ -161,18 +162,6 @@ fn failed(socket: &Path, what: &str, detail: &str) -> DriverError {
                [tradewind] docker_socket and docker_container"
                 .to_owned(),
     }
-}
-
-/// An error with its reasons.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut reasons = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(reason) = source {
-        reasons.push(reason.to_string());
-        source = reason.source();
-    }
-    reasons.dedup();
-    reasons.join(": ")
 }
 
 impl Driver for DockerDriver {

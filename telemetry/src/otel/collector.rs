@@ -23,6 +23,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
+use tradewind_aws::reasons;
 
 use super::options::{Certificates, Compression, Otel};
 
@@ -136,7 +137,7 @@ impl Collector {
         }
         let answer = match self.client.request(request).await {
             Ok(answer) => answer,
-            Err(error) => return Err((CollectorError::Unreachable(chain(&error)), Some(None))),
+            Err(error) => return Err((CollectorError::Unreachable(reasons(&error)), Some(None))),
         };
         let status = answer.status();
         if status.is_success() {
@@ -227,15 +228,4 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CollectorEr
 
 fn file(path: &Path, problem: &dyn std::fmt::Display) -> CollectorError {
     CollectorError::File { path: path.display().to_string(), problem: problem.to_string() }
-}
-
-/// What an error says, with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        said = format!("{said}: {error}");
-        cause = error.source();
-    }
-    said
 }
