@@ -73,6 +73,12 @@ impl DagVersion {
         id.map(|_| Self::from_row(row)).transpose()
     }
 
+    /// The version with an id.
+    pub(crate) async fn by_id(executor: impl PgExecutor<'_>, id: Uuid) -> ApiResult<Option<Self>> {
+        let mut query = sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE v.id = "));
+        Ok(query.push_bind(id).build_query_as().fetch_optional(executor).await?)
+    }
+
     /// The latest version of a Dag.
     pub(crate) async fn latest(pool: &PgPool, dag_id: &str) -> ApiResult<Option<Self>> {
         let mut query = sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE v.dag_id = "));

@@ -1,6 +1,6 @@
 //! `POST /dags/{dag_id}/dagRuns`: a run by hand.
 
-use super::{DagRun, by_id_on};
+use super::{DagRun, created_on};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -104,8 +104,8 @@ impl Wanted {
     ) -> ApiResult<DagRun> {
         let run = new_run(app, dag, self, triggered_by, user).await?;
         let mut transaction = app.pool.begin().await?;
-        let version = (dag.dag_version_id, Some(dag.hash.as_str()));
-        let scheduled = app.scheduled_dags.version_of_hash(&mut transaction, version.0, version.1).await?;
+        let hash = Some(dag.hash.as_str());
+        let scheduled = app.scheduled_dags.version_of_hash(&mut transaction, dag.dag_version_id, hash).await?;
         // Airflow does not say who wrote the note of a materialization.
         let note = run.note.is_some() && run.run_type != DagRunType::AssetMaterialization;
         let created = dag_run::create(&mut transaction, &scheduled, &run, Utc::now()).await.map_err(refusal)?;
@@ -116,7 +116,7 @@ impl Wanted {
                 .execute(&mut *transaction)
                 .await?;
         }
-        let run = by_id_on(&mut transaction, created.id).await?;
+        let run = created_on(&mut transaction, created, scheduled.task_count() > 0).await?;
         transaction.commit().await?;
         Ok(run)
     }
