@@ -7,12 +7,13 @@ import os
 import signal
 import socket
 import sys
+import traceback
 
-# Airflow's exporter of metrics to OpenTelemetry is a thread, started by the first import that counts something. What such a
-# thread holds while this process forks is held in the child for ever; so there is none here, and children start their own.
-OTEL = "AIRFLOW__METRICS__OTEL_ON"
-_otel = os.environ.get(OTEL)
-os.environ[OTEL] = "False"
+# Airflow's exporters to OpenTelemetry are threads, started by imports. What such a thread holds while this process forks is held
+# in the child for ever; so there is none here, and children start their own.
+OTEL = ("AIRFLOW__METRICS__OTEL_ON", "AIRFLOW__TRACES__OTEL_ON")
+_otel = {name: os.environ.get(name) for name in OTEL}
+os.environ.update(dict.fromkeys(OTEL, "False"))
 
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 
@@ -118,12 +119,20 @@ def _tie(pipe):
         pass
 
 
-def _allow_metrics():
+def _allow_otel():
     """Let OpenTelemetry be told of what happens from here on, where that is configured."""
-    if _otel is None:
-        del os.environ[OTEL]
-    else:
-        os.environ[OTEL] = _otel
+    for name, value in _otel.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+    from airflow import settings
+
+    try:
+        settings.configure_otel(settings.conf)
+    except Exception:
+        # A task is worth more than its traces.
+        traceback.print_exc()
 
 
 def fork(kind, requests, stdout, stderr, logs, private, tie):
@@ -141,7 +150,7 @@ def fork(kind, requests, stdout, stderr, logs, private, tie):
         if tie is not None:
             _tie(tie)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        _allow_metrics()
+        _allow_otel()
         channel = socket.socket(fileno=requests)
 
         def main():
