@@ -261,7 +261,9 @@ def end_with_standard_input():
     """End when whoever holds the other end of standard input does, which may be killed."""
 
     def wait():
-        sys.stdin.buffer.read()
+        # Not by `sys.stdin`, whose lock would be held while the interpreter ends.
+        while os.read(0, 1024):
+            pass
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()
