@@ -29,6 +29,8 @@ pub enum Question {
     RunsBetween(RunsBetween),
     /// Priority weights of task instances.
     PriorityWeights(PriorityWeights),
+    /// What a deadline counts from.
+    DeadlineReference(DeadlineReference),
     /// Which plugins, connection types and options of providers there are.
     Environment(Environment),
     /// Whether a connection works.
@@ -62,6 +64,7 @@ ask!(CreateRun => CreateRunAnswer);
 ask!(ManualRun => ManualRunAnswer);
 ask!(RunsBetween => RunsBetweenAnswer);
 ask!(PriorityWeights => PriorityWeightsAnswer);
+ask!(DeadlineReference => DeadlineReferenceAnswer);
 ask!(Environment => EnvironmentAnswer);
 ask!(ConnectionTest => ConnectionTestAnswer);
 ask!(Secret => SecretAnswer);
@@ -314,6 +317,26 @@ pub struct Weight {
     pub weight: Option<i64>,
     /// Why the strategy failed.
     pub error: Option<PythonError>,
+}
+
+/// See [`Question::DeadlineReference`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadlineReference {
+    /// The reference as it is stored.
+    pub reference: Value,
+    /// The Dag of the run that has the deadline.
+    pub dag_id: String,
+    /// The run's id.
+    pub run_id: String,
+    /// Rows of `dag_run`: the run, and others of its Dag. No other rows are seen by the plugin.
+    pub dag_runs: Vec<Value>,
+}
+
+/// The answer to [`DeadlineReference`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlineReferenceAnswer {
+    /// The moment; none: the run has no such deadline.
+    pub moment: Option<DateTime<Utc>>,
 }
 
 /// See [`Question::Environment`].

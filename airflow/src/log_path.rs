@@ -111,7 +111,15 @@ impl LogPaths {
     /// # Errors
     /// The path cannot be rendered, or the file system refuses.
     pub fn open(&self, attempt: &Attempt) -> Result<File, LogPathError> {
-        let path = self.base.join(self.relative(attempt)?);
+        self.open_relative(&self.relative(attempt)?)
+    }
+
+    /// Opens any log below [`Self::base`] in the same way.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn open_relative(&self, relative: &Path) -> Result<File, LogPathError> {
+        let path = self.base.join(relative);
         self.open_path(&path).map_err(|source| LogPathError::File { path, source })
     }
 

@@ -18,6 +18,8 @@ pub enum ChildKind {
     DagFile,
     /// Questions to timetables and weight rules of plugins ([`crate::evaluation`]).
     Evaluator,
+    /// The callback of a missed deadline: `execute_callback` of `airflow.sdk.execution_time.callback_supervisor`.
+    Callback,
 }
 
 impl ChildKind {
@@ -27,11 +29,12 @@ impl ChildKind {
             Self::Task => "task",
             Self::DagFile => "dag_file",
             Self::Evaluator => "evaluator",
+            Self::Callback => "callback",
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        [Self::Task, Self::DagFile, Self::Evaluator].into_iter().find(|kind| kind.as_str() == name)
+        [Self::Task, Self::DagFile, Self::Evaluator, Self::Callback].into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -175,6 +178,7 @@ mod tests {
             Order::Fork { id: 7, kind: ChildKind::Task },
             Order::Fork { id: 8, kind: ChildKind::DagFile },
             Order::Fork { id: 9, kind: ChildKind::Evaluator },
+            Order::Fork { id: 10, kind: ChildKind::Callback },
             Order::Preload { file: "/dags/with a blank.py".to_owned() },
             Order::Tie,
         ];

@@ -10,6 +10,8 @@ pub mod asset_condition;
 pub mod bundle;
 pub mod connection_test;
 mod custom_timetable;
+pub mod deadline_callback;
+mod deadline_request;
 pub mod discovery;
 mod environment;
 mod file_parse;

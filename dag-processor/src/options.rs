@@ -12,6 +12,7 @@ use tradewind_environment::configuration as environment;
 use tradewind_metadata::parse_result::WriteOptions;
 
 use crate::connection_test;
+use crate::deadline_callback;
 use crate::discovery::DiscoveryRules;
 use crate::environment::Places;
 use crate::ignore::IgnoreSyntax;
@@ -53,6 +54,8 @@ pub struct Options {
     pub log_directory: PathBuf,
     /// How enqueued tests of connections are run; none: they are not.
     pub connection_tests: Option<connection_test::Options>,
+    /// How callbacks of missed deadlines are called.
+    pub deadline_callbacks: deadline_callback::Options,
     /// Where packages and plugins lie.
     pub places: Places,
     /// What holds for a Dag that does not say otherwise.
@@ -95,6 +98,7 @@ impl Options {
             heartbeat_interval: config.seconds("scheduler", "job_heartbeat_sec")?.max(Duration::from_secs(1)),
             log_directory: PathBuf::from(config.string("logging", "dag_processor_child_process_log_directory")?),
             connection_tests: connection_test::Options::from_config(config)?,
+            deadline_callbacks: deadline_callback::Options::from_config(config)?,
             places: Places {
                 plugins: PathBuf::from(config.string("core", "plugins_folder")?),
                 packages: airflow.and_then(Path::parent).map(Path::to_owned),

@@ -264,7 +264,7 @@ async fn end(process: &Process, done: bool) -> ExitStatus {
 }
 
 /// What the official supervisor hides in logs of what it hands out (`DagFileProcessorProcess._handle_request`).
-fn hide_secrets(body: &Value, masker: &SecretsMasker) {
+pub(crate) fn hide_secrets(body: &Value, masker: &SecretsMasker) {
     match body["type"].as_str() {
         Some("ConnectionResult") => {
             masker.add(&body["password"], None);

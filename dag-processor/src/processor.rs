@@ -26,6 +26,8 @@ use tradewind_supervisor::requests::{Answers, SetUpError};
 
 use crate::bundle::DagBundle;
 use crate::connection_test;
+use crate::deadline_callback::{self, Caller};
+use crate::deadline_request::{self, Clock};
 use crate::environment::{self, Places};
 use crate::file_parse::{End, FileParser, Finished, Job, bundle_version};
 use crate::metric;
@@ -142,6 +144,8 @@ impl DagProcessor {
             let evaluator = self.parser.evaluator.clone();
             tokio::spawn(connection_test::serve(self.database.clone(), evaluator, Arc::clone(&fernet), options))
         });
+        let deadlines = tokio::spawn(deadline_request::serve(self.clock()));
+        let callbacks = tokio::spawn(deadline_callback::serve(self.caller(), shutdown.clone()));
         let questions = service::serve(self.database.clone(), self.parser.evaluator.clone(), fernet, shutdown.clone());
         let questions = tokio::spawn(questions);
         let mut environments = self.environments.clone();
@@ -172,6 +176,8 @@ impl DagProcessor {
         work.stop().await;
         published.abort();
         tests.inspect(JoinHandle::abort);
+        deadlines.abort();
+        callbacks.await.ok();
         questions.await.ok();
         let mut connection = self.database.pool().acquire().await.map_err(MetadataError::from)?;
         job.end(&mut connection).await?;
@@ -208,6 +214,31 @@ impl DagProcessor {
     /// Has it published what only Python knows of packages and plugins.
     fn publish(&self, places: Places) -> JoinHandle<()> {
         tokio::spawn(environment::publish(self.database.clone(), self.parser.evaluator.clone(), places))
+    }
+
+    /// What makes deadlines that need plugins or secrets.
+    fn clock(&self) -> Clock {
+        Clock {
+            database: self.database.clone(),
+            answers: self.parser.parser.answers.clone(),
+            evaluator: self.parser.evaluator.clone(),
+            bundles: self.bundle_names(),
+        }
+    }
+
+    /// What calls the callbacks of missed deadlines.
+    fn caller(&self) -> Caller {
+        let Parser { host, answers, masker, .. } = self.parser.parser.clone();
+        Caller {
+            database: self.database.clone(),
+            host,
+            answers,
+            masker,
+            snapshots: Arc::clone(&self.parser.snapshots),
+            bundles: self.options.bundles.clone().into(),
+            options: self.options.deadline_callbacks.clone(),
+            most: self.options.parsing_processes,
+        }
     }
 
     async fn sync_bundles(&self) -> Result<(), MetadataError> {

@@ -264,6 +264,52 @@ def _weight(dag, asked):
         return {"weight": None, "error": _describe(error)}
 
 
+# -- deadlines -------------------------------------------------------------------------------------------------------------
+
+
+def _deadline_reference(question):
+    """What a deadline of a run counts from (`SerializedCustomReference.evaluate_with`).
+
+    Official schedulers hand the class a session of the metadata database. Here it is one of a database in memory, which has
+    the rows of `dag_run` that came with the question.
+    """
+    from datetime import timedelta
+
+    from airflow.serialization.decoders import decode_deadline_reference
+
+    reference = decode_deadline_reference(question["reference"])
+    with _session(question["dag_runs"]) as session:
+        moment = reference.evaluate_with(
+            session=session, interval=timedelta(), dag_id=question["dag_id"], run_id=question["run_id"]
+        )
+    return {"moment": _text(moment)}
+
+
+def _session(dag_runs):
+    from uuid import UUID
+
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.sqlalchemy import UtcDateTime
+    from sqlalchemy import Uuid, create_engine, insert
+    from sqlalchemy.orm import Session
+
+    table = DagRun.__table__
+    # Identifiers of traces, in an encoding of their own.
+    columns = [column for column in table.columns if column.name != "context_carrier"]
+
+    def value(row, column):
+        stored = row[column.name]
+        if isinstance(column.type, UtcDateTime):
+            return _moment(stored)
+        return UUID(stored) if stored and isinstance(column.type, Uuid) else stored
+
+    session = Session(create_engine("sqlite://"))
+    table.create(session.connection())
+    rows = [{column.name: value(row, column) for column in columns} for row in dag_runs]
+    session.execute(insert(table), rows)
+    return session
+
+
 # -- what is installed ---------------------------------------------------------------------------------------------------
 
 
@@ -394,6 +440,7 @@ ANSWERS = {
     "manual_run": _manual_run,
     "runs_between": _runs_between,
     "priority_weights": _priority_weights,
+    "deadline_reference": _deadline_reference,
     "environment": _environment,
     "connection_test": _connection_test,
     "secret": _secret,

@@ -86,8 +86,9 @@ def _keep_decoder():
     comms.TypeAdapter = lambda shape: decoder if shape is comms.ToTask else build(shape)
 
 
-# The module of the children that evaluate plugins; set by the program, which brings it along.
+# The modules of children that no entry point of Airflow serves; set by the program, which brings them along.
 evaluator = None
+callback = None
 
 
 def _main(kind):
@@ -95,6 +96,8 @@ def _main(kind):
         return task_runner.main
     if kind == "evaluator":
         return evaluator.main
+    if kind == "callback":
+        return callback.main
     from airflow.dag_processing import processor
 
     return processor._parse_file_entrypoint

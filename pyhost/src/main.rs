@@ -22,6 +22,7 @@ const HOST_PY: &CStr = c_str(concat!(include_str!("host.py"), "\0"));
 const BUNDLE_PY: &CStr = c_str(concat!(include_str!("bundle.py"), "\0"));
 const SECRETS_PY: &CStr = c_str(concat!(include_str!("secrets.py"), "\0"));
 const EVALUATOR_PY: &CStr = c_str(concat!(include_str!("evaluator.py"), "\0"));
+const CALLBACK_PY: &CStr = c_str(concat!(include_str!("callback.py"), "\0"));
 
 const fn c_str(text: &'static str) -> &'static CStr {
     match CStr::from_bytes_with_nul(text.as_bytes()) {
@@ -58,6 +59,8 @@ fn run() -> anyhow::Result<()> {
             })?;
         let evaluator = PyModule::from_code(py, EVALUATOR_PY, c"tradewind_evaluator.py", c"tradewind_evaluator")?;
         module.setattr("evaluator", evaluator)?;
+        let callback = PyModule::from_code(py, CALLBACK_PY, c"tradewind_callback.py", c"tradewind_callback")?;
+        module.setattr("callback", callback)?;
         // Known from now on by the name that `tradewind_bundle::configuration` gives it.
         PyModule::from_code(py, BUNDLE_PY, c"tradewind_bundle.py", c"tradewind_bundle")?;
         // The same by `tradewind_secrets::child_variables`.

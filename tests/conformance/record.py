@@ -61,13 +61,14 @@ def record_scenario(official: Official, normalise: Normaliser, scenario: Scenari
     return None
 
 
-def make_pools(official: Official) -> None:
-    """The pools that conformance Dags name."""
+def make_what_dags_name(official: Official) -> None:
+    """The pools and the Variable that conformance Dags name."""
     for pool, slots, include_deferred in (
         ("one_slot", 1, False), ("two_slots", 2, False), ("counts_deferred", 1, True), ("leaves_deferred_out", 1, False)
     ):  # fmt: skip
         body = {"name": pool, "slots": slots, "include_deferred": include_deferred}
         official.rest.call("POST", "/api/v2/pools", body)
+    official.rest.call("POST", "/api/v2/variables", {"key": "conformance_seconds", "value": "-3600"})
 
 
 def play_all(
@@ -98,7 +99,7 @@ def record(official: Official, scenarios: list[Scenario], options: argparse.Name
             parsed.record(connection, normalise, RECORDED, subjects)
     official.start("api-server", "scheduler", "dag-processor", "triggerer")
     official.wait_healthy("scheduler", "dag_processor", "triggerer")
-    make_pools(official)
+    make_what_dags_name(official)
     if options.skip_runs:
         scenarios = [scenario for scenario in scenarios if scenario.dag_id in (options.only or ())]
     found = play_all(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -18,8 +17,8 @@ import parsed
 from comparison import differences
 from normalise import Normaliser
 from official import working_folder
-from record import FOLDER, RECORDED, bundles, make_pools, play_all
-from runs import Recorder
+from record import FOLDER, RECORDED, bundles, make_what_dags_name, play_all
+from runs import Recorder, without_path
 from scenario import Scenario
 from scenarios import SCENARIOS, chosen
 from tradewind import Tradewind
@@ -28,7 +27,6 @@ KNOWN = json.loads((FOLDER / "known_differences.json").read_text())
 MOST_DIFFERENCES_SHOWN = 12
 # Shorter than the recorder's: Tradewind does at once what official Airflow does in its next turn, and sweeps every 5 s.
 QUIET_SECONDS = 7
-MODULE_PREFIX = re.compile("unusual_prefix_[0-9a-f]{40}_")
 
 
 def plain(value):
@@ -72,7 +70,7 @@ def replay_scenario(tradewind: Tradewind, normalise: Normaliser, scenario: Scena
 def portable(path: Path) -> dict:
     """What was stored, without what differs between folders and days: the name Airflow gives the module of a Dag file,
     which holds a hash of the file's path, and the hash of a Dag that names such a module, the interpreter, the day or a deadline alert."""
-    text = MODULE_PREFIX.sub("unusual_prefix_${PATH}_", path.read_text())
+    text = without_path(path.read_text())
     if path.suffix == ".jsonl":
         return {"rows": [json.loads(line) for line in sorted(text.splitlines())]}
     facts = json.loads(text)
@@ -110,7 +108,7 @@ def replay(tradewind: Tradewind, scenarios: list[Scenario], folder: Path, at_onc
         answers = replay_parsed(tradewind, normalise, folder / "parsed")
     else:
         tradewind.wait_for_dags({dag_id for scenario in scenarios for dag_id in (scenario.dag_id, *scenario.consumers)})
-    make_pools(tradewind)
+    make_what_dags_name(tradewind)
     found = play_all(
         tradewind, scenarios, at_once, lambda scenario: replay_scenario(tradewind, normalise, scenario)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import date, timedelta
 from pathlib import Path
@@ -52,7 +53,8 @@ DEADLINES = """
                when 'DagRunLogicalDateDeadline' then r.logical_date
                else '2020-01-01' end))::bigint as seconds_after_reference,
            c.type, c.fetch_method, c.bundle_name, c.priority_weight, c.data::jsonb as data,
-           c.state = 'scheduled' as waits
+           c.state = 'scheduled' as waits,
+           case when c.type = 'executor' and d.missed then jsonb_build_object('state', c.state, 'output', c.output) end as ended
       from deadline d join dag_run r on r.id = d.dagrun_id join callback c on c.id = d.callback_id
       join deadline_alert a on a.id = d.deadline_alert_id
      where r.dag_id = %s and r.run_id = %s order by a.name, c.type"""
@@ -70,15 +72,23 @@ SKIP_MIXIN_KEY = "skipmixin_key"
 QUIET_SECONDS = 15
 
 
+def without_path(text: str) -> str:
+    """The names that Airflow gives the modules of Dag files hold a hash of the file's path."""
+    return re.sub("unusual_prefix_[0-9a-f]{40}_", "unusual_prefix_${PATH}_", text)
+
+
 def without_moments(deadline: dict) -> dict:
     """A deadline whose callback is told of the moment: of that, only which fields there are."""
     data = deadline["data"]["__var"]
+    data["path"] = without_path(data["path"])
     for name in ("deadline_id", "dag_run_id"):
         if name in data:
             data[name] = "${ID}"
     context = data["kwargs"]["__var"].get("context", {"__var": {}})["__var"]
     for part in context.values():
         part["__var"] = sorted(part["__var"])
+    if deadline["ended"] is None:
+        del deadline["ended"]
     return deadline
 
 

@@ -1,5 +1,6 @@
 //! Tests of the Dag processor with files, a database and real children.
 
+mod deadlines;
 mod discovery;
 mod parsing;
 mod persistence;

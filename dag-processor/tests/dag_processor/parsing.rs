@@ -20,15 +20,15 @@ use crate::support::{self, TestResult};
 /// What `official.py` of the recorder sets; the folder of Dags goes into the hash of every Dag.
 const RECORDED_DAGS_FOLDER: &str = "/opt/airflow/dags";
 
-struct Fixture {
+pub(crate) struct Fixture {
     database: TestDatabase,
-    home: TempDir,
+    pub(crate) home: TempDir,
     host: PyHost,
     config: Config,
 }
 
 impl Fixture {
-    async fn start(settings: &[(&str, String)]) -> TestResult<Self> {
+    pub(crate) async fn start(settings: &[(&str, String)]) -> TestResult<Self> {
         let database = TestDatabase::migrated().await;
         let home = TempDir::new()?;
         let own = [
@@ -47,21 +47,21 @@ impl Fixture {
         Ok(Self { database, home, host: PyHost::start(host).await?, config: Config::from_environment(&environment)? })
     }
 
-    fn processor(&self) -> TestResult<DagProcessor> {
+    pub(crate) fn processor(&self) -> TestResult<DagProcessor> {
         let options = Options::from_config(&self.config, None)?;
         Ok(DagProcessor::new(self.database.database().clone(), self.host.clone(), &self.config, options)?)
     }
 
-    async fn parse_once(&self) -> TestResult<Summary> {
+    pub(crate) async fn parse_once(&self) -> TestResult<Summary> {
         Ok(self.processor()?.parse_once().await?)
     }
 
-    fn pool(&self) -> &PgPool {
+    pub(crate) fn pool(&self) -> &PgPool {
         self.database.pool()
     }
 }
 
-fn bundles(folders: &[(&str, &Path)]) -> (&'static str, String) {
+pub(crate) fn bundles(folders: &[(&str, &Path)]) -> (&'static str, String) {
     let list: Value = folders
         .iter()
         .map(|(name, path)| {
@@ -252,7 +252,7 @@ async fn a_file_that_misbehaves_is_an_import_error() -> TestResult {
 }
 
 /// Waits until a query gives `expected`.
-async fn eventually(pool: &PgPool, query: &'static str, expected: &[&str]) -> TestResult {
+pub(crate) async fn eventually(pool: &PgPool, query: &'static str, expected: &[&str]) -> TestResult {
     let mut found: Vec<String> = Vec::new();
     for _ in 0..150 {
         found = sqlx::query_scalar(query).fetch_all(pool).await?;

@@ -11,13 +11,7 @@ const METRICS_PREFIX: &str = "deadline_alerts";
 
 /// Why an alert cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AlertError {
-    /// The class of the reference is a plugin's.
-    #[error("what it counts from is a class of a plugin, {0}, which the scheduler does not load")]
-    CustomReference(String),
-    /// The interval is the value of a Variable.
-    #[error("its interval is the Variable {0}, which is not read yet\nhint: give the interval as a timedelta")]
-    VariableInterval(String),
+pub enum AlertError {
     /// The stored form is not Airflow's.
     #[error("its {0} cannot be read")]
     Unreadable(&'static str),
@@ -32,7 +26,21 @@ pub(super) enum Reference {
     FixedDatetime(DateTime<Utc>),
     LogicalDate,
     QueuedAt,
-    AverageRuntime { max_runs: i64, min_runs: i64 },
+    AverageRuntime {
+        max_runs: i64,
+        min_runs: i64,
+    },
+    /// An object of a plugin's class.
+    Custom,
+}
+
+/// How long after that it is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Interval {
+    /// So long.
+    Length(TimeDelta),
+    /// As many seconds as the Variable of this key says.
+    Variable(String),
 }
 
 /// What is called when the deadline is missed.
@@ -48,7 +56,7 @@ pub(super) struct Callback {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Alert {
     pub(super) reference: Reference,
-    pub(super) interval: TimeDelta,
+    pub(super) interval: Interval,
     pub(super) callback: Callback,
 }
 
@@ -64,6 +72,10 @@ impl Alert {
 
 fn read_reference(reference: &Value) -> Result<Reference, AlertError> {
     const UNREADABLE: AlertError = AlertError::Unreadable("reference");
+    // A class of a plugin may have the name of one of Airflow's.
+    if reference.get("__class_path").is_some() {
+        return Ok(Reference::Custom);
+    }
     let kind = reference.get("reference_type").and_then(Value::as_str).ok_or(UNREADABLE)?;
     match kind {
         "FixedDatetimeDeadline" => {
@@ -78,21 +90,18 @@ fn read_reference(reference: &Value) -> Result<Reference, AlertError> {
             let min_runs = reference.get("min_runs").and_then(Value::as_i64).unwrap_or(max_runs);
             Ok(Reference::AverageRuntime { max_runs, min_runs })
         }
-        other => {
-            let class = reference.get("__class_path").and_then(Value::as_str).unwrap_or(other);
-            Err(AlertError::CustomReference(class.to_owned()))
-        }
+        _ => Err(UNREADABLE),
     }
 }
 
 /// Older versions stored the number of seconds alone.
-fn read_interval(interval: &Value) -> Result<TimeDelta, AlertError> {
+fn read_interval(interval: &Value) -> Result<Interval, AlertError> {
     const UNREADABLE: AlertError = AlertError::Unreadable("interval");
     let data = interval.get("__data__").unwrap_or(interval);
     if let Some(key) = data.get("key").and_then(Value::as_str) {
-        return Err(AlertError::VariableInterval(key.to_owned()));
+        return Ok(Interval::Variable(key.to_owned()));
     }
-    data.as_f64().and_then(seconds).ok_or(UNREADABLE)
+    data.as_f64().and_then(seconds).map(Interval::Length).ok_or(UNREADABLE)
 }
 
 /// A length of time, exact to the microsecond as in Python.
@@ -150,16 +159,20 @@ mod tests {
         let average = json!({"reference_type": "AverageRuntimeDeadline", "max_runs": 10, "min_runs": null});
         let expected = Reference::AverageRuntime { max_runs: 10, min_runs: 10 };
         assert_eq!(read(average).expect("a reference"), expected);
-        let custom = json!({"reference_type": "Mine", "__class_path": "plugin.Mine"});
-        assert!(matches!(read(custom), Err(AlertError::CustomReference(class)) if class == "plugin.Mine"));
+        for name in ["Mine", "DagRunQueuedAtDeadline"] {
+            let custom = json!({"reference_type": name, "__class_path": format!("plugin.{name}")});
+            assert_eq!(read(custom).expect("a reference"), Reference::Custom);
+        }
+        assert!(matches!(read(json!({"reference_type": "Mine"})), Err(AlertError::Unreadable("reference"))));
     }
 
     #[test]
     fn intervals_are_lengths_of_time_or_bare_seconds() {
-        assert_eq!(read_interval(&timedelta(-1.5)).expect("an interval"), TimeDelta::milliseconds(-1_500));
-        assert_eq!(read_interval(&json!(60)).expect("an interval"), TimeDelta::minutes(1));
+        let read = |interval: &Value| read_interval(interval).expect("an interval");
+        assert_eq!(read(&timedelta(-1.5)), Interval::Length(TimeDelta::milliseconds(-1_500)));
+        assert_eq!(read(&json!(60)), Interval::Length(TimeDelta::minutes(1)));
         let variable = json!({"__classname__": "a.VariableInterval", "__version__": 0, "__data__": {"key": "k"}});
-        assert!(matches!(read_interval(&variable), Err(AlertError::VariableInterval(key)) if key == "k"));
+        assert_eq!(read(&variable), Interval::Variable("k".to_owned()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use sqlx::{Connection, FromRow, PgConnection, query, query_as};
 use tradewind_airflow::encoded_value::{extended_datetime, extended_to_sdk, plain_to_extended};
 use uuid::Uuid;
 
+use super::callback;
 use crate::trigger::{self, NewTrigger};
 use crate::{MetadataError, Result};
 
@@ -44,7 +45,7 @@ struct Missed {
 }
 
 /// Marks up to `limit` deadlines as missed that have passed, and hands over their callbacks: to the triggerer as a
-/// trigger, or to the executor as `pending`. Returns how many were missed. What another scheduler handles is passed over.
+/// trigger, or to a Dag processor. Returns how many were missed. What another scheduler handles is passed over.
 pub async fn handle_missed(connection: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<usize> {
     let mut transaction = connection.begin().await?;
     let missed: Vec<Missed> = query_as(include_str!("../../queries/deadline/missed.sql"))
@@ -92,7 +93,8 @@ impl Missed {
             fields["deadline_id"] = json!(self.id);
             fields["dag_run_id"] = json!(self.dag_run_id.to_string());
             fields["dag_id"] = json!(self.dag_id);
-            return self.store(connection, &data, "pending", None).await;
+            self.store(connection, &data, "queued", None).await?;
+            return callback::enqueue(connection, self.callback_id).await;
         }
         let kwargs = json!({"callback_path": fields["path"], "callback_kwargs": extended_to_sdk(&fields["kwargs"])});
         let new = NewTrigger { classpath: CALLBACK_TRIGGER, kwargs: Some(&kwargs), queue: None };

@@ -4,7 +4,9 @@
 //! `_recalculate_dagrun_queued_at_deadlines` in `airflow/models/taskinstance.py`.
 
 mod alert;
+pub mod callback;
 mod miss;
+pub mod request;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use metrics::counter;
@@ -14,7 +16,8 @@ use tradewind_model::dag::Dag;
 use uuid::Uuid;
 
 use crate::Result;
-use alert::{Alert, AlertError, Reference};
+use alert::{Alert, Reference};
+pub use alert::{AlertError, Interval};
 pub use miss::handle_missed;
 
 /// A run as its deadlines see it.
@@ -32,7 +35,7 @@ pub(crate) struct RunDates<'a> {
     pub(crate) queued_at: Option<DateTime<Utc>>,
 }
 
-#[derive(FromRow)]
+#[derive(Debug, Clone, FromRow)]
 struct StoredAlert {
     id: Uuid,
     reference: Value,
@@ -41,8 +44,8 @@ struct StoredAlert {
     bundle_name: Option<String>,
 }
 
-/// Makes the deadlines that a new run has by the alerts of its Dag. An alert that cannot be evaluated is logged: it keeps
-/// no run from being made.
+/// Makes the deadlines that a new run has by the alerts of its Dag, and asks for those that depend on what only a process with
+/// plugins and secrets knows ([`request`]). An alert that cannot be evaluated is logged: it keeps no run from being made.
 pub(crate) async fn create(
     connection: &mut PgConnection,
     dag: &Dag,
@@ -58,26 +61,47 @@ pub(crate) async fn create(
         .fetch_all(&mut *connection)
         .await?;
     let mut rows = Vec::new();
+    let mut requested = Vec::new();
     for stored in &stored {
-        match stored.deadline(&mut *connection, &dag.dag_id, run, now).await? {
+        let log =
+            tracing::error_span!("deadline", dag_id = dag.dag_id, run_id = run.run_id, deadline_alert_id = %stored.id);
+        let made = match stored.alert() {
+            Ok(Alert { reference: Reference::Custom, .. } | Alert { interval: Interval::Variable(_), .. }) => {
+                requested.push(stored.id);
+                continue;
+            }
+            Ok(alert @ Alert { interval: Interval::Length(interval), .. }) => {
+                let from = counts_from(&mut *connection, alert.reference, &dag.dag_id, run, now).await?;
+                deadline_time(from, interval).map(|time| time.map(|time| stored.row(&alert, &dag.dag_id, time)))
+            }
+            Err(error) => Err(error),
+        };
+        match made {
             Ok(Some(row)) => rows.push(row),
-            Ok(None) => tracing::warn!(
-                dag_id = dag.dag_id, run_id = run.run_id, deadline_alert_id = %stored.id, reference = %stored.reference,
-                "the run has no such deadline, because what it counts from is not known"
-            ),
-            Err(error) => tracing::error!(
-                dag_id = dag.dag_id, run_id = run.run_id, deadline_alert_id = %stored.id, %error,
-                "the run has no such deadline"
-            ),
+            Ok(None) => log.in_scope(|| {
+                tracing::warn!(reference = %stored.reference, "the run has no such deadline, because what it counts from is not known");
+            }),
+            Err(error) => log.in_scope(|| tracing::error!(%error, "the run has no such deadline")),
         }
     }
+    request::insert(&mut *connection, run.id, &requested, now).await?;
+    insert(connection, &dag.dag_id, run.id, rows, now).await
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    dag_id: &str,
+    dag_run_id: i32,
+    rows: Vec<Value>,
+    now: DateTime<Utc>,
+) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    counter!("deadline_alerts.deadline_created", "dag_id" => dag.dag_id.clone()).increment(rows.len() as u64);
+    counter!("deadline_alerts.deadline_created", "dag_id" => dag_id.to_owned()).increment(rows.len() as u64);
     query(include_str!("../../queries/deadline/insert.sql"))
         .bind(Value::Array(rows))
-        .bind(run.id)
+        .bind(dag_run_id)
         .bind(now)
         .execute(connection)
         .await?;
@@ -89,31 +113,13 @@ fn has_alerts(dag: &Dag) -> bool {
 }
 
 impl StoredAlert {
-    /// The rows of the deadline and of its callback; `None` when there is nothing to count from.
-    async fn deadline(
-        &self,
-        connection: &mut PgConnection,
-        dag_id: &str,
-        run: RunDates<'_>,
-        now: DateTime<Utc>,
-    ) -> Result<Result<Option<Value>, AlertError>> {
-        let alert = match Alert::read(&self.reference, &self.interval, &self.callback_def) {
-            Ok(alert) => alert,
-            Err(error) => return Ok(Err(error)),
-        };
-        let from = match alert.reference {
-            Reference::FixedDatetime(date) => Some(date),
-            Reference::LogicalDate => run.logical_date,
-            Reference::QueuedAt => run.queued_at,
-            Reference::AverageRuntime { max_runs, min_runs } => {
-                average_runtime(connection, dag_id, max_runs, min_runs).await?.map(|average| now + average)
-            }
-        };
-        let Some(from) = from else { return Ok(Ok(None)) };
-        let Some(deadline_time) = from.checked_add_signed(alert.interval) else {
-            return Ok(Err(AlertError::OutOfRange));
-        };
-        Ok(Ok(Some(json!({
+    fn alert(&self) -> Result<Alert, AlertError> {
+        Alert::read(&self.reference, &self.interval, &self.callback_def)
+    }
+
+    /// The rows of the deadline and of its callback.
+    fn row(&self, alert: &Alert, dag_id: &str, deadline_time: DateTime<Utc>) -> Value {
+        json!({
             "id": Uuid::now_v7(),
             // As text it would be rounded to what the column holds, as a parameter it is cut.
             "deadline_time": deadline_time.trunc_subsecs(6),
@@ -122,8 +128,31 @@ impl StoredAlert {
             "callback_type": alert.callback.kind,
             "data": alert.callback.data(dag_id),
             "bundle_name": self.bundle_name,
-        }))))
+        })
     }
+}
+
+/// The moment that one of Airflow's own references names for a run; `None` when it is not known.
+async fn counts_from(
+    connection: &mut PgConnection,
+    reference: Reference,
+    dag_id: &str,
+    run: RunDates<'_>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>> {
+    Ok(match reference {
+        Reference::FixedDatetime(date) => Some(date),
+        Reference::LogicalDate => run.logical_date,
+        Reference::QueuedAt => run.queued_at,
+        Reference::AverageRuntime { max_runs, min_runs } => {
+            average_runtime(connection, dag_id, max_runs, min_runs).await?.map(|average| now + average)
+        }
+        Reference::Custom => None,
+    })
+}
+
+fn deadline_time(from: Option<DateTime<Utc>>, interval: TimeDelta) -> Result<Option<DateTime<Utc>>, AlertError> {
+    from.map(|from| from.checked_add_signed(interval).ok_or(AlertError::OutOfRange)).transpose()
 }
 
 /// The average duration of the last successful runs; `None` when there are too few.

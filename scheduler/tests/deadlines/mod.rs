@@ -57,7 +57,9 @@ async fn a_run_has_the_deadlines_of_its_dag() {
     let average = |min_runs| json!({"reference_type": "AverageRuntimeDeadline", "max_runs": 10, "min_runs": min_runs});
     add_dag(&world, "average", average(1), 60.0, "AsyncCallback").await;
     add_dag(&world, "average_of_two", average(2), 60.0, "AsyncCallback").await;
-    add_dag(&world, "custom", json!({"reference_type": "Mine"}), 60.0, "AsyncCallback").await;
+    let custom = json!({"reference_type": "Mine", "__class_path": "plugin.Mine"});
+    add_dag(&world, "custom", custom, 60.0, "AsyncCallback").await;
+    add_dag(&world, "unreadable", json!({"reference_type": "Mine"}), 60.0, "AsyncCallback").await;
     for dag_id in ["average", "average_of_two"] {
         let before = world.trigger(dag_id, "before").await;
         query("UPDATE dag_run SET state = 'success', start_date = now() - interval '100 s', end_date = now() WHERE id = $1")
@@ -66,7 +68,7 @@ async fn a_run_has_the_deadlines_of_its_dag() {
             .await
             .expect("a run before");
     }
-    for dag_id in ["fixed", "queued", "logical", "average", "average_of_two", "custom"] {
+    for dag_id in ["fixed", "queued", "logical", "average", "average_of_two", "custom", "unreadable"] {
         world.trigger(dag_id, "r").await;
     }
     assert_eq!(deadline_of(&world, "fixed").await.timestamp(), 4_102_444_860);
@@ -80,6 +82,10 @@ async fn a_run_has_the_deadlines_of_its_dag() {
     let left = deadline_of(&world, "average").await - Utc::now();
     assert!(left > TimeDelta::seconds(130) && left < TimeDelta::seconds(161), "{left}");
     assert_eq!(world.count("SELECT count(*) FROM deadline").await, 4);
+    let asked =
+        "SELECT count(*) FROM tradewind.deadline_request JOIN dag_run ON id = dag_run_id WHERE dag_id = 'custom'";
+    assert_eq!(world.count(asked).await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM tradewind.deadline_request").await, 1);
     let callbacks = "SELECT count(*) FROM callback WHERE state = 'scheduled' AND fetch_method = 'import_path' \
                      AND bundle_name = 'dags-folder' AND trigger_id IS NULL AND priority_weight = 1";
     assert_eq!(world.count(callbacks).await, 4);
@@ -131,7 +137,8 @@ async fn the_callback_of_a_missed_deadline_is_handed_over() {
     assert_eq!(kwargs["callback_kwargs"]["context"]["dag_run"]["dag_id"], "triggerer");
     let (data, state, trigger): (Value, String, Option<i32>) =
         query_as(of).bind("executor").fetch_one(world.database.pool()).await.expect("a callback");
-    assert_eq!((state.as_str(), trigger), ("pending", None));
+    assert_eq!((state.as_str(), trigger), ("queued", None));
+    assert_eq!(world.count("SELECT count(*) FROM tradewind.deadline_callback WHERE attempts = 0").await, 1);
     assert_eq!(
         (&data["__var"]["dag_run_id"], &data["__var"]["dag_id"]),
         (&json!(runs[1].to_string()), &json!("executor"))
@@ -149,6 +156,23 @@ async fn a_clear_counts_anew_from_when_the_run_is_queued() {
         .execute(world.database.pool())
         .await
         .expect("an old deadline");
+    // One more alert, whose interval is a Variable; its deadline is there.
+    query(
+        "WITH alert AS (\
+             INSERT INTO deadline_alert (id, created_at, serialized_dag_id, reference, \"interval\", callback_def) \
+             SELECT gen_random_uuid(), now(), serialized_dag_id, reference, '{\"__data__\": {\"key\": \"k\"}}', callback_def \
+             FROM deadline_alert RETURNING id\
+         ), made AS (\
+             INSERT INTO callback (id, type, fetch_method, data, state, priority_weight, created_at) \
+             SELECT gen_random_uuid(), type, fetch_method, data, state, priority_weight, created_at FROM callback RETURNING id\
+         ) \
+         INSERT INTO deadline (id, created_at, last_updated_at, dagrun_id, deadline_time, missed, callback_id, deadline_alert_id) \
+         SELECT gen_random_uuid(), now(), now(), $1, now() - interval '1 day', false, made.id, alert.id FROM made, alert",
+    )
+    .bind(run)
+    .execute(world.database.pool())
+    .await
+    .expect("another deadline");
     let mut connection = world.database.pool().acquire().await.expect("a connection");
     let clearing =
         Clearing { dag_id: "cleared", run_id: "r", ids: None, run_on_latest_version: false, reset_dag_run: true };
@@ -159,6 +183,8 @@ async fn a_clear_counts_anew_from_when_the_run_is_queued() {
         .await
         .expect("a run");
     assert_eq!(deadline_of(&world, "cleared").await, queued_at + TimeDelta::seconds(60));
+    assert_eq!(world.count("SELECT (SELECT count(*) FROM deadline) + (SELECT count(*) FROM callback)").await, 2);
+    assert_eq!(world.count("SELECT count(*) FROM tradewind.deadline_request").await, 1);
     drop(connection);
     world.stop().await;
 }

@@ -98,7 +98,7 @@ pub(super) async fn previous(connection: &mut PgConnection, asked: GetPreviousDa
 pub(super) async fn previous_successful(connection: &mut PgConnection, scope: Scope) -> Answer {
     let run = match scope {
         Scope::Attempt(id) => dag_run_lookup::previous_successful(connection, id).await.map_err(of_metadata)?,
-        Scope::DagFile => None,
+        Scope::DagFile | Scope::Deadline => None,
     };
     let mut dates = serde_json::Map::new();
     if let Some(run) = run {

@@ -54,6 +54,8 @@ pub enum Scope {
     Attempt(Uuid),
     /// A child that parses a Dag file or runs its callbacks.
     DagFile,
+    /// A child that calls the callback of a missed deadline.
+    Deadline,
 }
 
 /// What a supervisor cannot answer without.
@@ -141,7 +143,12 @@ impl Answers {
     }
 
     async fn find_answer(&self, scope: Scope, message: ToSupervisor) -> Answer {
-        if scope == Scope::DagFile && !is_asked_while_parsing(&message) {
+        let is_understood = match scope {
+            Scope::Attempt(_) => true,
+            Scope::DagFile => is_asked_while_parsing(&message),
+            Scope::Deadline => is_asked_after_deadline(&message),
+        };
+        if !is_understood {
             return Err(unhandled());
         }
         // These may wait for a timetable of a plugin, or for a service, and hold no connection meanwhile.
@@ -250,7 +257,7 @@ impl Scope {
     fn attempt(self) -> Result<Uuid, ErrorResponse> {
         match self {
             Self::Attempt(id) => Ok(id),
-            Self::DagFile => Err(unhandled()),
+            Self::DagFile | Self::Deadline => Err(unhandled()),
         }
     }
 
@@ -284,6 +291,12 @@ fn is_asked_while_parsing(message: &ToSupervisor) -> bool {
             | M::GetXComSequenceSlice(_)
             | M::MaskSecret(_)
     )
+}
+
+/// The requests of `CallbackToSupervisor`, the channel of children that call the callback of a deadline.
+fn is_asked_after_deadline(message: &ToSupervisor) -> bool {
+    use ToSupervisor as M;
+    matches!(message, M::GetConnection(_) | M::GetVariable(_) | M::GetVariableKeys(_) | M::MaskSecret(_))
 }
 
 fn unhandled() -> ErrorResponse {
