@@ -36,6 +36,30 @@ async fn triggers_and_marks_a_run_and_keeps_the_audit_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_queued_while_its_run_is_ended_does_not_run() {
+    let server = Server::start().await;
+    let runs = "/api/v2/dags/example_xcom/dagRuns";
+    let (status, run) = server.write("POST", runs, json!({"logical_date": null, "dag_run_id": "mine"})).await;
+    assert_eq!(status, 200, "{run}");
+    // A scheduler that queues a task instance and has not committed yet.
+    let mut scheduler = server.pool().begin().await.expect("a transaction");
+    let queue = "UPDATE task_instance SET state = 'queued' WHERE id = \
+                 (SELECT id FROM task_instance WHERE dag_id = 'example_xcom' AND run_id = 'mine' ORDER BY id LIMIT 1)";
+    assert_eq!(sqlx::query(queue).execute(&mut *scheduler).await.expect("queued").rows_affected(), 1);
+    let path = format!("{runs}/mine");
+    let commit = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(server.pool()).await.expect("a truth value") {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        scheduler.commit().await.expect("committed");
+    };
+    let ((status, ended), ()) = tokio::join!(server.write("PATCH", &path, json!({"state": "failed"})), commit);
+    assert_eq!((status, &ended["state"]), (200, &json!("failed")));
+    assert_eq!(server.read(&format!("{path}/taskInstances?state=skipped")).await["total_entries"], 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_instance_keeps_what_its_task_tells_the_executor() {
     let server = Server::start().await;
     let config = json!({"__type": "dict", "__var": {

@@ -98,6 +98,7 @@ impl Target<'_> {
         state: TaskInstanceState,
     ) -> ApiResult<()> {
         let dag = app.dags.of_run(&app.pool, self.dag_id, self.run.pinned_dag_version()).await?;
+        self.hold(connection).await?;
         let mut open = select(&app.pool, self.dag_id, &Runs::One(self.run_id.to_owned()), None, &[]).await?;
         open.retain(|instance| dag.tasks.contains_key(&instance.task_id));
         let is_finished = |state: &str| state.parse().is_ok_and(TaskInstanceState::is_finished);
@@ -111,6 +112,24 @@ impl Target<'_> {
         mark(connection, &pending, TaskInstanceState::Skipped).await?;
         mark(connection, &running, state).await?;
         if teardown_open { Ok(()) } else { set_run_state(connection, self.run, run_state).await }
+    }
+
+    /// Keeps the run and what is unfinished of it as they are, so that nothing is queued or claimed while it is ended.
+    async fn hold(&self, connection: &mut PgConnection) -> ApiResult<()> {
+        sqlx::query("SELECT FROM dag_run WHERE id = $1 FOR NO KEY UPDATE")
+            .bind(self.run.id)
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query(
+            "SELECT FROM task_instance WHERE dag_id = $1 AND run_id = $2 \
+             AND (state IS NULL OR state NOT IN ('success', 'failed', 'skipped', 'upstream_failed', 'removed')) \
+             ORDER BY id FOR NO KEY UPDATE",
+        )
+        .bind(self.dag_id)
+        .bind(self.run_id)
+        .execute(connection)
+        .await?;
+        Ok(())
     }
 }
 
