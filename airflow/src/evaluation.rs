@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, FixedOffset, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,6 +27,8 @@ pub enum Question {
     ManualRun(ManualRun),
     /// The runs of a stretch of time.
     RunsBetween(RunsBetween),
+    /// The runs of a backfill.
+    BackfillRuns(BackfillRuns),
     /// Priority weights of task instances.
     PriorityWeights(PriorityWeights),
     /// What a deadline counts from.
@@ -63,6 +65,7 @@ ask!(Schedule => ScheduleAnswer);
 ask!(CreateRun => CreateRunAnswer);
 ask!(ManualRun => ManualRunAnswer);
 ask!(RunsBetween => RunsBetweenAnswer);
+ask!(BackfillRuns => BackfillRunsAnswer);
 ask!(PriorityWeights => PriorityWeightsAnswer);
 ask!(DeadlineReference => DeadlineReferenceAnswer);
 ask!(Environment => EnvironmentAnswer);
@@ -252,6 +255,8 @@ pub struct ManualRunAnswer {
     pub run_id: String,
     /// Its partition's date.
     pub partition_date: Option<DateTime<Utc>>,
+    /// Whether runs of this timetable may have a partition.
+    pub takes_partition_keys: bool,
 }
 
 /// See [`Question::RunsBetween`].
@@ -272,6 +277,34 @@ pub struct RunsBetween {
 pub struct RunsBetweenAnswer {
     /// The runs.
     pub runs: Vec<Run>,
+    /// Why the timetable failed after them.
+    pub error: Option<PythonError>,
+}
+
+/// See [`Question::BackfillRuns`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackfillRuns {
+    /// The serialized timetable.
+    pub timetable: Value,
+    /// The first date, as it was given: timetables of partitions may read its clock instead of the instant.
+    pub earliest: DateTime<FixedOffset>,
+    /// The last date.
+    pub latest: DateTime<FixedOffset>,
+    /// Runs told at most.
+    pub limit: usize,
+}
+
+/// Runs in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackfillRunsAnswer {
+    /// Whether the timetable may have backfills at all.
+    pub periodic: bool,
+    /// Whether the runs are those of partitions.
+    pub partitioned: bool,
+    /// The runs.
+    pub runs: Vec<Run>,
+    /// Their ids, where the timetable names them: those of partitions.
+    pub run_ids: Vec<String>,
     /// Why the timetable failed after them.
     pub error: Option<PythonError>,
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tradewind_model::partition::{Mapped, PartitionError, PartitionMapper, Satisfaction};
+use tradewind_model::partition::{Mapped, PartitionError, PartitionMapper, Satisfaction, resolve_partition_date};
+use tradewind_model::timetable::Timetable;
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -142,4 +143,50 @@ proptest! {
             }
         }
     }
+}
+
+/// The date that a schedule reads from a key, or what it has against it.
+fn resolved(class: &str, arguments: Value, key: &str) -> Result<Option<String>, String> {
+    let serialized = json!({"__type": class, "__var": arguments});
+    let timetable = Timetable::from_serialized(&serialized).unwrap();
+    let date = resolve_partition_date(&timetable, &serialized["__var"], key);
+    date.map(|date| date.map(|date| date.to_rfc3339())).map_err(|error| error.to_string())
+}
+
+#[test]
+fn keys_of_partitions_are_read_as_dates_by_the_clock_of_the_schedule() {
+    let class = "airflow.timetables.trigger.CronPartitionTimetable";
+    let of_berlin = |key_format: &str| {
+        json!({"expression": "0 0 * * *", "timezone": "Europe/Berlin", "run_immediately": false, "run_offset": -1,
+            "key_format": key_format})
+    };
+    let day = |key| resolved(class, of_berlin("%Y-%m-%d"), key);
+    assert_eq!(day("2026-01-02"), Ok(Some("2026-01-01T23:00:00+00:00".to_owned())));
+    assert_eq!(day("2026-07-02"), Ok(Some("2026-07-01T22:00:00+00:00".to_owned())));
+    assert!(day("2026-07").is_err_and(|error| error.contains("does not match the timetable's key_format '%Y-%m-%d': ")));
+    let with_offset = resolved(class, of_berlin("%Y-%m-%dT%H:%M%z"), "2026-01-02T00:00+0900");
+    assert_eq!(
+        with_offset,
+        Err("ValueError: make_aware expects a naive datetime, got 2026-01-02 00:00:00+09:00".to_owned())
+    );
+}
+
+#[test]
+fn mappers_that_disagree_about_a_key_leave_it_without_a_date() {
+    let asset = |name: &str| json!({"__type": "asset", "name": name, "uri": name, "group": "asset", "extra": {}});
+    let mapper = |zone: &str| {
+        json!({"__type": "airflow.partition_mappers.temporal.StartOfDayMapper",
+            "__var": {"timezone": zone, "input_format": "%Y-%m-%d", "output_format": "%Y-%m-%d"}})
+    };
+    let date = |second: &str, key: &str| {
+        let arguments = json!({
+            "asset_condition": {"__type": "asset_all", "objects": [asset("a"), asset("b")]},
+            "partition_mapper_config": [[asset("a"), mapper("UTC")], [asset("b"), mapper(second)]],
+            "default_partition_mapper": {"__type": "airflow.partition_mappers.identity.IdentityMapper", "__var": {}},
+        });
+        resolved("airflow.timetables.simple.PartitionedAssetTimetable", arguments, key)
+    };
+    assert_eq!(date("UTC", "2026-01-02"), Ok(Some("2026-01-02T00:00:00+00:00".to_owned())));
+    assert_eq!(date("Asia/Tokyo", "2026-01-02"), Ok(None));
+    assert!(date("UTC", "x").is_err_and(|error| error.contains("is invalid for this timetable's mappers: ")));
 }

@@ -5,6 +5,7 @@ asked and answered is described in `tradewind_airflow::evaluation`. Nothing of A
 """
 
 import functools
+import itertools
 import os
 import re
 import socket
@@ -129,26 +130,58 @@ def _manual_run(question):
         "data_interval": _interval_text(interval),
         "run_id": str(run_id),
         "partition_date": _text(partition_date),
+        "takes_partition_keys": bool(timetable.partitioned or timetable.partitioned_at_runtime),
     }
 
 
 def _runs_between(question):
     """The runs of a stretch of time, in order, as far as the timetable tells (`SerializedDAG.iter_dagrun_infos_between`)."""
-    timetable = _timetable(question)
     restriction = _restriction(question["restriction"])
-    info = _run_info(question["last"])
+    runs, error = _following(_timetable(question), _run_info(question["last"]), restriction, question["limit"])
+    return {"runs": runs, "error": error}
+
+
+def _following(timetable, info, restriction, limit):
+    """The runs after one, as far as the timetable tells, and why it tells no more."""
     infos = []
-    error = None
     try:
-        while len(infos) < question["limit"]:
+        while len(infos) < limit:
             following = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
             if following is None or following == info:
                 break
             infos.append(_info_text(following))
             info = following
     except Exception as raised:
-        error = _describe(raised)
-    return {"runs": infos, "error": error}
+        return infos, _describe(raised)
+    return infos, None
+
+
+def _backfill_runs(question):
+    """The runs of a backfill, with the ids of those of partitions (`_get_info_list` and what follows in `models/backfill.py`)."""
+    from airflow.timetables.base import TimeRestriction
+    from airflow.utils.types import DagRunType
+
+    timetable = _timetable(question)
+    earliest, latest = _given_moment(question["earliest"]), _given_moment(question["latest"])
+    answer = {"periodic": bool(timetable.periodic), "partitioned": bool(timetable.partitioned)}
+    if not timetable.partitioned:
+        restriction = TimeRestriction(earliest, latest, catchup=True)
+        runs, error = _following(timetable, None, restriction, question["limit"])
+        return answer | {"runs": runs, "run_ids": [], "error": error}
+    infos = timetable.iter_partition_dagrun_infos(earliest=earliest, latest=latest)
+    infos = list(itertools.islice(infos, question["limit"]))
+    run_ids = [
+        timetable.generate_run_id(
+            run_type=DagRunType.BACKFILL_JOB,
+            run_after=info.run_after,
+            data_interval=info.data_interval,
+            partition_key=info.partition_key,
+        )
+        for info in infos
+    ]
+    for run_id in run_ids:
+        _check_run_id(run_id)
+    return answer | {"runs": [_info_text(info) for info in infos], "run_ids": run_ids, "error": None}
 
 
 def _timetable(question):
@@ -225,6 +258,14 @@ def _moment(text):
     from airflow._shared.timezones.timezone import coerce_datetime, utc
 
     return text and coerce_datetime(msgspec.convert(text, datetime).astimezone(utc))
+
+
+def _given_moment(text):
+    """A moment in the time zone in which a person gave it."""
+    import msgspec
+    from airflow._shared.timezones.timezone import coerce_datetime
+
+    return coerce_datetime(msgspec.convert(text, datetime))
 
 
 def _text(moment):
@@ -439,6 +480,7 @@ ANSWERS = {
     "create_run": _create_run,
     "manual_run": _manual_run,
     "runs_between": _runs_between,
+    "backfill_runs": _backfill_runs,
     "priority_weights": _priority_weights,
     "deadline_reference": _deadline_reference,
     "environment": _environment,

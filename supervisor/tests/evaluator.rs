@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tradewind_airflow::config::{Config, Environment};
 use tradewind_airflow::evaluation::{
-    ConnectionTest, ConnectionTestAnswer, CreateRun, Environment as Installed, ManualRun, PriorityWeights, Restriction,
-    Run, RunsBetween, Schedule, TestedConnection, Weighed,
+    BackfillRuns, ConnectionTest, ConnectionTestAnswer, CreateRun, Environment as Installed, ManualRun,
+    PriorityWeights, Restriction, Run, RunsBetween, Schedule, TestedConnection, Weighed,
 };
 use tradewind_airflow::fernet::Fernet;
 use tradewind_metadata::evaluation::{self as questions, AskError};
@@ -215,6 +215,13 @@ async fn a_timetable_of_a_plugin_answers_like_one_of_airflows_own() {
     let between = evaluator.ask("d", question).await.expect("an answer");
     let starts: Vec<_> = between.runs.iter().filter_map(|run| run.data_interval).map(|(start, _)| start).collect();
     assert_eq!(starts, [moment("2026-01-01T00:00:00Z"), moment("2026-01-01T06:00:00Z")]);
+
+    let (earliest, latest) = (moment("2026-01-01T00:00:00Z"), moment("2026-01-01T11:00:00Z"));
+    let (earliest, latest) = (earliest.fixed_offset(), latest.fixed_offset());
+    let question = BackfillRuns { timetable: timetable("good"), earliest, latest, limit: 9 };
+    let backfill = evaluator.ask("d", question).await.expect("an answer");
+    assert_eq!((backfill.periodic, backfill.partitioned), (false, false));
+    assert_eq!((backfill.runs, backfill.run_ids), (between.runs, Vec::new()));
 
     let question =
         RunsBetween { timetable: timetable("stands still"), last: None, restriction: from_new_year(), limit: 9 };

@@ -15,6 +15,7 @@ from steps import (
 DAG = "/dags/{dag}"
 RUN = f"{DAG}/dagRuns/one"
 RUNS = ("one", "two", "three")
+REPROCESS = ("none", "failed", "completed")
 
 
 @dataclass(frozen=True)
@@ -493,6 +494,64 @@ BACKFILL = [
     )),
 ]  # fmt: skip
 
+
+
+def trigger(partition_key: str | None, run_id: str = "one") -> Call:
+    """A run by hand of a partition."""
+    body = {"dag_run_id": run_id, "logical_date": None, "partition_key": partition_key}
+    return Call("POST", f"{DAG}/dagRuns", body)
+
+
+SECOND = trigger("2026-01-02", "two")
+PARTITIONS = [
+    Operation("partition_backfill", "partitioned", (backfill(), Ended(), BackfillDone())),
+    Operation("partition_backfill_dry_run", "partitioned", (
+        SECOND, Ended(), *(backfill(path="/backfills/dry_run", reprocess_behavior=what) for what in REPROCESS),
+    )),
+    Operation("partition_backfill_existing", "partitioned", (SECOND, Ended(), backfill(), Ended(), BackfillDone())),
+    Operation("partition_backfill_failed", "partitioned", (
+        tell("fail", "a"), SECOND, Ended(), untell("fail", "a"), backfill(reprocess_behavior="failed"), Ended(),
+        BackfillDone(), backfill(reprocess_behavior="failed"), Ended(), BackfillDone(),
+    )),
+    Operation("partition_backfill_completed", "partitioned", (
+        SECOND, Ended(), backfill(reprocess_behavior="completed", dag_run_conf={"again": True}), Ended(), BackfillDone(),
+    )),
+    Operation("partition_backfill_in_flight", "partitioned", (
+        tell("hold", "a"), SECOND, Traced("a", run_id="two"), backfill(reprocess_behavior="completed"),
+        untell("hold", "a"), Ended(), BackfillDone(),
+    )),
+    Operation("partition_backfill_backwards", "partitioned", (
+        backfill(run_backwards=True, max_active_runs=1), Ended(), BackfillDone(), StartOrder(),
+    )),
+    Operation("partition_backfill_offsets", "partitioned", (
+        *(Call("POST", path, {
+            "dag_id": "{dag}", "from_date": "2026-01-02T00:00:00+09:00", "to_date": "2026-01-02T23:00:00-08:00",
+        }) for path in ("/backfills/dry_run", "/backfills")),
+        Ended(), BackfillDone(),
+    )),
+    Operation("partition_backfill_refused", "partitioned", (
+        backfill(3, 1),
+        *(Call("POST", path, {
+            "dag_id": "{dag}", "from_date": "2026-01-02T06:00:00+09:00", "to_date": "2026-01-02T23:00:00+09:00",
+        }) for path in ("/backfills/dry_run", "/backfills")),
+    )),
+    Operation("partition_backfill_of_plugin", "partitioned_by_plugin", (
+        trigger("2026-01-02-am"), Ended(), backfill(path="/backfills/dry_run"), backfill(), Ended(), BackfillDone(),
+    )),
+    Operation("partition_trigger", "partitioned", (
+        trigger("2026-01-02"), trigger("2026-13-02", "two"), trigger(" ", "two"), trigger("x" * 251, "two"),
+        trigger(None, "three"), Ended(),
+    )),
+    Operation("partition_trigger_of_assets", "partitioned_asset", (
+        trigger("2026-01-02"), trigger("2026-13-02", "two"), trigger(None, "three"), backfill(), Ended(),
+    )),
+    Operation("partition_trigger_of_plugin", "partitioned_by_plugin", (
+        trigger("2026-01-02-pm"), trigger("May-am", "two"), trigger(" ", "two"), Ended(),
+    )),
+    Operation("partition_trigger_at_runtime", "partitioned_at_runtime", (trigger("2026-01-02"), Ended())),
+    Operation("partition_trigger_refused", "chain", (trigger("2026-01-02"),)),
+]  # fmt: skip
+
 EDIT = [
     Operation("edit_adds_task", "chain", (*B_RUNS, Edit("chain_added"), Until("d", "none"), GO_ON)),
     Operation("edit_adds_first_task", "chain", (*B_RUNS, Edit("chain_first"), Until("first"), GO_ON)),
@@ -592,4 +651,4 @@ EDIT = [
     )),
 ]  # fmt: skip
 
-OPERATIONS = CLEAR + MARK + PAST + DELETE + PAUSE + BACKFILL + EDIT
+OPERATIONS = CLEAR + MARK + PAST + DELETE + PAUSE + BACKFILL + PARTITIONS + EDIT

@@ -6,8 +6,10 @@ which is the Dag's id. A step that edits the Dag copies another file over it.
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -35,7 +37,7 @@ STABLE_KEYS = {
 RUNS = """
     select r.run_id, r.state, r.run_type, r.triggered_by, r.conf, r.logical_date, r.start_date is not null as started,
            r.end_date is not null as ended, r.clear_number, v.version_number as dag_version,
-           r.bundle_version, r.backfill_id is not null as of_backfill, n.content as note
+           r.bundle_version, r.backfill_id is not null as of_backfill, n.content as note, r.partition_key, r.partition_date
       from dag_run r left join dag_version v on v.id = r.created_dag_version_id
       left join dag_run_note n on n.dag_run_id = r.id
      where r.dag_id = %s order by r.run_id"""
@@ -62,13 +64,19 @@ BACKFILLS = """
       from backfill where dag_id = %s order by id"""
 
 BACKFILL_RUNS = """
-    select b.backfill_id, r.run_id, b.exception_reason, b.logical_date, b.sort_ordinal
+    select b.backfill_id, r.run_id, b.exception_reason, b.logical_date, b.partition_key, b.sort_ordinal
       from backfill_dag_run b left join dag_run r on r.id = b.dag_run_id
      where b.backfill_id = any(%s) order by b.backfill_id, b.sort_ordinal"""
 
 DAG = "select is_paused, is_stale, has_import_errors from dag where dag_id = %s"
 VERSIONS = "select version_number from dag_version where dag_id = %s order by version_number"
+RUN_IDS = "select run_id from dag_run where dag_id = %s order by id"
 STARTS = "select run_id, start_date from dag_run where dag_id = %s and start_date is not null order by start_date"
+
+# The end of the id of a run that a timetable of partitions names.
+CHANCE = re.compile(r"(?<=__)[A-Za-z0-9]{8}$")
+# Told of runs of partitions alone.
+OF_PARTITIONS = ("partition_key", "partition_date")
 
 
 class Player:
@@ -164,7 +172,8 @@ class Player:
 
     def facts(self) -> dict:
         """What the database and the tasks themselves know now."""
-        runs = {row.pop("run_id"): row | {"task_instances": {}} for row in self.rows(RUNS, self.dag_id)}
+        rows = map(without_missing_partition, self.rows(RUNS, self.dag_id))
+        runs = {row.pop("run_id"): row | {"task_instances": {}} for row in rows}
         for row in self.rows(TASK_INSTANCES, self.dag_id):
             tasks = runs[row.pop("run_id")]["task_instances"]
             tasks[f"{row.pop('task_id')}[{row.pop('map_index')}]"] = row | {"history": []}
@@ -181,21 +190,54 @@ class Player:
         for backfill in backfills:
             backfill["runs"] = []
         for row in self.rows(BACKFILL_RUNS, list(numbers)):
-            backfills[numbers[row.pop("backfill_id")]]["runs"].append(row)
+            backfills[numbers[row.pop("backfill_id")]]["runs"].append(without_missing_partition(row))
         dag = self.rows(DAG, self.dag_id)
-        return {
+        facts = {
             "dag": dag[0] if dag else None,
             "dag_versions": [row["version_number"] for row in self.rows(VERSIONS, self.dag_id)],
             "runs": runs,
             "backfills": backfills,
             "traces": self.traces(),
         }
+        return self.without_chance(facts)
+
+    def without_chance(self, value):
+        """The value with the random end of run ids replaced by which of the runs it is that differ in it alone."""
+        names, seen = {}, Counter()
+        for run_id in (row["run_id"] for row in self.rows(RUN_IDS, self.dag_id)):
+            if (begin := CHANCE.sub("", run_id)) != run_id:
+                seen[begin] += 1
+                names[run_id] = f"{begin}${{RANDOM-{seen[begin]}}}"
+        return renamed(value, names)
+
+
+def without_missing_partition(row: dict) -> dict:
+    return {key: value for key, value in row.items() if key not in OF_PARTITIONS or value is not None}
+
+
+def renamed(value, names: dict[str, str]):
+    """The value with names replaced within its texts."""
+    if isinstance(value, dict):
+        return {renamed(key, names): renamed(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [renamed(inner, names) for inner in value]
+    if isinstance(value, str):
+        for before, after in names.items():
+            value = value.replace(before, after)
+    return value
+
+
+def in_utc(date: str) -> str:
+    """The same moment: an answer to what makes something repeats the offset that somebody meant."""
+    return datetime.fromisoformat(date).astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def stable(answer):
     """What of a REST answer is the same on every machine; task instances in a fixed order."""
     if isinstance(answer, dict):
-        return {key: stable(value) for key, value in answer.items() if key in STABLE_KEYS}
+        stays = {key: stable(value) for key, value in answer.items() if key in STABLE_KEYS}
+        stays |= {key: answer[key] for key in OF_PARTITIONS if answer.get(key) is not None}
+        return stays | {key: in_utc(stays[key]) for key in ("partition_date", "from_date", "to_date") if key in stays}
     if isinstance(answer, list):
         inner = [stable(value) for value in answer]
         if all(isinstance(value, dict) and "task_id" in value for value in inner):
@@ -378,4 +420,4 @@ class StartOrder:
 
     def take(self, player: Player) -> None:
         order = [row["run_id"] for row in player.rows(STARTS, player.dag_id)]
-        player.answers.append({"start_order": order})
+        player.answers.append({"start_order": player.without_chance(order)})

@@ -3,7 +3,7 @@
 use crate::error::{ApiError, ApiResult, Problem};
 use crate::query::parse_time;
 use crate::request_body::RequestBody;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, FixedOffset, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
@@ -194,6 +194,13 @@ impl Body {
     /// A point in time that may be missing or null; without an offset it is UTC.
     pub(crate) fn optional_time(&mut self, name: &str) -> Option<DateTime<Utc>> {
         self.parse_time(name).map(|((time, _), _)| time)
+    }
+
+    /// The same with the offset that it was given with.
+    pub(crate) fn optional_local_time(&mut self, name: &str) -> Option<DateTime<FixedOffset>> {
+        let ((time, _), given) = self.parse_time(name)?;
+        let with_offset = given.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        Some(with_offset.unwrap_or_else(|| time.fixed_offset()))
     }
 
     /// One of a fixed list of words, that may be missing or null.

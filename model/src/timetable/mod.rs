@@ -17,7 +17,7 @@ mod serialized;
 pub mod trigger;
 pub mod zone;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, FixedOffset, Utc};
 use serde_json::Value;
 
 use cron::{CronError, CronSchedule};
@@ -329,6 +329,31 @@ impl Timetable {
             Self::CronTrigger(trigger) => Some(trigger.schedule.zone()),
             Self::CronPartition(partition) => Some(partition.trigger.schedule.zone()),
             _ => None,
+        }
+    }
+
+    /// The instant that is meant by a date of a partition (`localize_partition_datetime`): the clock on the wall counts
+    /// where the timetable has a zone, the instant elsewhere.
+    pub fn localize_partition_date(&self, at: DateTime<FixedOffset>) -> DateTime<Utc> {
+        self.zone().map_or(at.to_utc(), |zone| zone.instant(at.naive_local()))
+    }
+
+    /// The runs of all partitions between two dates, both inclusive, in order (`iter_partition_dagrun_infos`): `limit` of
+    /// them at most. Partitions that no clock makes have none.
+    ///
+    /// # Errors
+    /// When the timetable gives no answer.
+    pub fn partition_runs_between(
+        &self,
+        earliest: DateTime<FixedOffset>,
+        latest: DateTime<FixedOffset>,
+        limit: usize,
+    ) -> Result<Vec<DagRunInfo>, TimetableError> {
+        let (earliest, latest) = (self.localize_partition_date(earliest), self.localize_partition_date(latest));
+        match self {
+            Self::CronPartition(partition) => partition.runs_between(earliest, latest, limit),
+            Self::Custom(custom) => Err(TimetableError::Custom { type_name: custom.type_name.clone() }),
+            _ => Ok(Vec::new()),
         }
     }
 

@@ -208,6 +208,24 @@ impl CronPartition {
         }))
     }
 
+    /// The runs of all partitions between two moments, both inclusive, in order (`iter_partition_dagrun_infos`): `limit`
+    /// of them at most. A run may start at once, whatever its offset.
+    pub(super) fn runs_between(
+        &self,
+        earliest: DateTime<Utc>,
+        latest: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<DagRunInfo>, TimetableError> {
+        let mut infos = Vec::new();
+        let mut at = self.trigger.align_to_next(earliest)?;
+        while at <= latest && infos.len() < limit {
+            let partition_key = Some(self.format_key(at)?);
+            infos.push(DagRunInfo { run_after: at, data_interval: None, partition_date: Some(at), partition_key });
+            at = self.trigger.next(at)?;
+        }
+        Ok(infos)
+    }
+
     fn format_key(&self, partition_date: DateTime<Utc>) -> Result<String, TimetableError> {
         let items: Vec<Item<'_>> = StrftimeItems::new(&self.key_format).collect();
         if items.contains(&Item::Error) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.task.priority_strategy import PriorityWeightStrategy
@@ -80,6 +80,37 @@ class Never(ShiftTimetable):
         return None
 
 
+class HalfDays(Timetable):
+    """Two partitions a day, which are made by backfills or by hand alone: `2026-01-01-am` and `2026-01-01-pm`."""
+
+    partitioned = True
+    KEY = "%Y-%m-%d-%p"
+
+    def infer_manual_data_interval(self, *, run_after):
+        return DataInterval.exact(run_after)
+
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        return None
+
+    def next_dagrun_info_v2(self, *, last_dagrun_info, restriction):
+        return None
+
+    def generate_run_id(self, *, run_type, run_after, data_interval, partition_key=None, **extra):
+        return f"{run_type.value}__half__{partition_key or run_after.isoformat()}"
+
+    def iter_partition_dagrun_infos(self, *, earliest, latest):
+        start = earliest.replace(hour=0, minute=0, second=0, microsecond=0)
+        while start <= latest:
+            if start >= earliest:
+                key = start.strftime(self.KEY).lower()
+                yield DagRunInfo(run_after=start, data_interval=None, partition_date=start, partition_key=key)
+            start += timedelta(hours=12)
+
+    def _decode_partition_date(self, partition_key):
+        day, _, half = partition_key.rpartition("-")
+        return datetime.fromisoformat(day).replace(hour={"am": 0, "pm": 12}[half], tzinfo=timezone.utc)
+
+
 class WeighByIndex(PriorityWeightStrategy):
     """The later an index the heavier, each attempt heavier than all indexes before it."""
 
@@ -96,5 +127,5 @@ class WeighByName(PriorityWeightStrategy):
 
 class ConformancePlugin(AirflowPlugin):
     name = "conformance_plugin"
-    timetables = [ShiftTimetable, Never]
+    timetables = [ShiftTimetable, Never, HalfDays]
     priority_weight_strategies = [WeighByIndex, WeighByName]

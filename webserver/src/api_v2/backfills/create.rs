@@ -80,7 +80,7 @@ impl Wanted {
         let dag_id = body.text("dag_id").unwrap_or_default();
         let mut date = |name: &str| {
             body.require(name);
-            body.optional_time(name).unwrap_or(DateTime::<Utc>::UNIX_EPOCH)
+            body.optional_local_time(name).unwrap_or(DateTime::UNIX_EPOCH.fixed_offset())
         };
         let (from_date, to_date) = (date("from_date"), date("to_date"));
         let reverse = body.optional_bool("run_backwards").unwrap_or_default();

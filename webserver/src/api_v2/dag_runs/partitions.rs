@@ -12,46 +12,24 @@ use crate::request_body::RequestBody;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::FromRow;
-use tradewind_model::timetable::Timetable;
 
 /// Runs named by their partition, or by partition dates.
 #[derive(Debug)]
 pub(super) struct Selector {
     partition_key: Option<String>,
-    start: Option<Bound>,
-    end: Option<Bound>,
-}
-
-/// A bound of partition dates: the clock on the wall counts where the timetable has a zone, the instant elsewhere.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    instant: DateTime<Utc>,
-    wall_clock: NaiveDateTime,
-}
-
-impl Bound {
-    fn read(body: &mut Body, name: &str) -> Option<Self> {
-        let instant = body.optional_time(name)?;
-        let given = body.fields().get(name).and_then(Value::as_str);
-        let with_offset = given.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        Some(Self { instant, wall_clock: with_offset.map_or(instant.naive_utc(), |time| time.naive_local()) })
-    }
-
-    fn localize(self, timetable: &Timetable) -> DateTime<Utc> {
-        timetable.zone().map_or(self.instant, |zone| zone.instant(self.wall_clock))
-    }
+    start: Option<DateTime<FixedOffset>>,
+    end: Option<DateTime<FixedOffset>>,
 }
 
 impl Selector {
     pub(super) fn read(body: &mut Body) -> Self {
         Self {
             partition_key: body.optional_text("partition_key"),
-            start: Bound::read(body, "partition_date_start"),
-            end: Bound::read(body, "partition_date_end"),
+            start: body.optional_local_time("partition_date_start"),
+            end: body.optional_local_time("partition_date_end"),
         }
     }
 
@@ -73,7 +51,7 @@ impl Selector {
                  (partition_date_start / partition_date_end) must be provided."
             ));
         }
-        let is_reversed = self.start.zip(self.end).is_some_and(|(start, end)| start.instant > end.instant);
+        let is_reversed = self.start.zip(self.end).is_some_and(|(start, end)| start > end);
         is_reversed.then(|| "partition_date_start must be on or before partition_date_end.".to_owned())
     }
 
@@ -89,8 +67,8 @@ impl Selector {
         )
         .bind(dag_id)
         .bind(&self.partition_key)
-        .bind(self.start.map(|bound| bound.localize(&timetable)))
-        .bind(self.end.map(|bound| bound.localize(&timetable)))
+        .bind(self.start.map(|bound| timetable.localize_partition_date(bound)))
+        .bind(self.end.map(|bound| timetable.localize_partition_date(bound)))
         .fetch_all(&app.pool)
         .await?;
         Ok(run_ids)
@@ -128,8 +106,7 @@ impl Days {
             )));
         }
         let midnight = |day: NaiveDate| {
-            let wall_clock = day.and_time(NaiveTime::MIN);
-            Bound { instant: wall_clock.and_utc(), wall_clock }.localize(&timetable)
+            timetable.localize_partition_date(day.and_time(NaiveTime::MIN).and_utc().fixed_offset())
         };
         if let Some(first) = self.first {
             filter.time_bound("dr.partition_date", ">=", midnight(first), false);
@@ -183,8 +160,8 @@ pub(super) async fn clear(
         .bind(&run_id)
         .bind(&selector.partition_key)
         .bind(selector.has_window())
-        .bind(selector.start.map(|bound| bound.localize(&timetable)))
-        .bind(selector.end.map(|bound| bound.localize(&timetable)))
+        .bind(selector.start.map(|bound| timetable.localize_partition_date(bound)))
+        .bind(selector.end.map(|bound| timetable.localize_partition_date(bound)))
         .fetch_all(&mut *transaction)
         .await?;
     let partitioned: Vec<i32> = matching.iter().filter(|run| run.has_partition).map(|run| run.id).collect();

@@ -16,12 +16,18 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::FromRow;
 use std::sync::Arc;
-use tradewind_airflow::evaluation::ManualRun;
+use tradewind_airflow::evaluation::{ManualRun, ManualRunAnswer};
 use tradewind_metadata::evaluation::{self, AskError};
 use tradewind_metadata::{MetadataError, dag_run};
+use tradewind_model::partition::{PartitionError, resolve_partition_date};
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
-use tradewind_model::timetable::custom::CustomTimetable;
 use tradewind_model::timetable::{RunIdParts, Timetable};
+
+/// Characters of a partition's key at most (`ID_LEN`).
+const MAX_PARTITION_KEY: usize = 250;
+
+/// How errors begin that are a `ValueError`, among those that timetables are known to raise.
+const VALUE_ERRORS: [&str; 2] = ["ValueError: ", "InvalidPartitionKeyError: "];
 
 /// What a request to run a Dag asks for.
 pub(crate) struct Wanted {
@@ -146,13 +152,13 @@ async fn new_run(
     user: &User,
 ) -> ApiResult<dag_run::NewDagRun> {
     let timetable = timetable(dag)?;
-    if wanted.partition_key.is_some() && !timetable.partitioned() && timetable != Timetable::PartitionedAtRuntime {
-        let detail = format!("Dag '{}' is not a partitioned Dag and does not accept a partition_key.", dag.dag_id);
-        return Err(ApiError::bad_request(detail));
-    }
-    let Schedule { data_interval, run_id } = match timetable.custom() {
-        Some(custom) => Schedule::of_plugin(app, &dag.dag_id, custom, &wanted).await?,
-        None => Schedule::of(&timetable, &wanted)?,
+    let of_plugin = |serialized| Schedule::of_plugin(app, &dag.dag_id, serialized, &wanted);
+    let Schedule { data_interval, run_id, partition_date } = match timetable.custom() {
+        Some(custom) => of_plugin(custom.serialized()).await?,
+        None => match Schedule::of(dag, &timetable, &wanted)? {
+            Some(schedule) => schedule,
+            None => of_plugin(dag.field("timetable").cloned().unwrap_or_default()).await?,
+        },
     };
     app.run_ids.check(wanted.run_type, &run_id).map_err(ApiError::bad_request)?;
     dag.params().check(&wanted.conf).map_err(ApiError::bad_request)?;
@@ -169,19 +175,40 @@ async fn new_run(
         creating_job_id: None,
         backfill_id: None,
         partition_key: wanted.partition_key,
-        partition_date: None,
+        partition_date,
         note: wanted.note,
     })
+}
+
+/// Refuses a partition's key that is none, or that the Dag's runs do not take (`SerializedDAG.validate_partition_key`).
+fn check_partition_key(dag_id: &str, key: Option<&str>, takes_keys: bool) -> ApiResult<()> {
+    let Some(key) = key else { return Ok(()) };
+    let length = key.chars().count();
+    let detail = if !takes_keys {
+        format!("Dag '{dag_id}' is not a partitioned Dag and does not accept a partition_key.")
+    } else if key.trim().is_empty() {
+        "partition_key must not be empty or whitespace-only.".to_owned()
+    } else if length > MAX_PARTITION_KEY {
+        format!("partition_key must be at most {MAX_PARTITION_KEY} characters; got {length}.")
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::bad_request(detail))
 }
 
 /// What the timetable says of a run by hand.
 struct Schedule {
     data_interval: Option<(DateTime<Utc>, DateTime<Utc>)>,
     run_id: String,
+    partition_date: Option<DateTime<Utc>>,
 }
 
 impl Schedule {
-    fn of(timetable: &Timetable, wanted: &Wanted) -> ApiResult<Self> {
+    /// `None` where a partition mapper is a plugin's own.
+    fn of(dag: &SerializedDag, timetable: &Timetable, wanted: &Wanted) -> ApiResult<Option<Self>> {
+        let key = wanted.partition_key.as_deref();
+        let takes_keys = timetable.partitioned() || *timetable == Timetable::PartitionedAtRuntime;
+        check_partition_key(&dag.dag_id, key, takes_keys)?;
         let data_interval = match (wanted.logical_date, wanted.data_interval) {
             (None, _) => None,
             (Some(_), Some(given)) => Some(given),
@@ -191,25 +218,32 @@ impl Schedule {
                 Some((interval.start, interval.end))
             }
         };
-        let parts = RunIdParts {
-            run_type: wanted.run_type,
-            run_after: &wanted.run_after,
-            partition_key: wanted.partition_key.as_deref(),
-        };
+        // As in Airflow the key is not part of the id.
+        let parts = RunIdParts { run_type: wanted.run_type, run_after: &wanted.run_after, partition_key: None };
         let random = || uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
         let run_id = wanted.given_run_id().unwrap_or_else(|| timetable.generate_run_id(parts, random));
-        Ok(Self { data_interval, run_id })
+        let arguments = dag.field("timetable").and_then(|timetable| timetable.get("__var")).unwrap_or(&Value::Null);
+        let date = key.map_or(Ok(None), |key| resolve_partition_date(timetable, arguments, key));
+        match date {
+            Ok(partition_date) => Ok(Some(Self { data_interval, run_id, partition_date })),
+            Err(PartitionError::Foreign { .. }) => Ok(None),
+            Err(PartitionError::Value(detail)) => Err(ApiError::bad_request(detail)),
+            Err(error) => Err(ApiError::internal(&error)),
+        }
     }
 
     /// The same where only Python knows; it is asked only what the request does not give.
-    async fn of_plugin(app: &App, dag_id: &str, custom: &CustomTimetable, wanted: &Wanted) -> ApiResult<Self> {
+    async fn of_plugin(app: &App, dag_id: &str, timetable: Value, wanted: &Wanted) -> ApiResult<Self> {
         let given = wanted.logical_date.and(wanted.data_interval);
         let infer_for = wanted.logical_date.filter(|_| given.is_none());
-        if let Some(run_id) = wanted.given_run_id().filter(|_| infer_for.is_none()) {
-            return Ok(Self { data_interval: given, run_id });
+        let key = wanted.partition_key.as_deref();
+        if let Some(run_id) = wanted.given_run_id().filter(|_| infer_for.is_none() && key.is_none()) {
+            return Ok(Self { data_interval: given, run_id, partition_date: None });
         }
+        // A key that is none is not decoded.
+        check_partition_key(dag_id, key, true)?;
         let question = ManualRun {
-            timetable: custom.serialized(),
+            timetable,
             run_type: wanted.run_type.as_str().to_owned(),
             run_after: wanted.run_after,
             data_interval: given,
@@ -219,15 +253,18 @@ impl Schedule {
         };
         let answer = evaluation::ask(&app.pool, dag_id, question, evaluation::PATIENCE).await;
         let answer = answer.map_err(|error| of_plugin(dag_id, error))?;
-        Ok(Self { data_interval: answer.data_interval, run_id: answer.run_id })
+        check_partition_key(dag_id, key, answer.takes_partition_keys)?;
+        let ManualRunAnswer { data_interval, run_id, partition_date, .. } = answer;
+        Ok(Self { data_interval, run_id, partition_date })
     }
 }
 
 /// As Airflow answers: what a plugin refuses with a `ValueError` is the request's fault, any other error its own.
 fn of_plugin(dag_id: &str, error: AskError) -> ApiError {
     match error {
-        AskError::Python(error) if error.message.starts_with("ValueError: ") => {
-            ApiError::bad_request(error.message.trim_start_matches("ValueError: ").to_owned())
+        AskError::Python(error) if VALUE_ERRORS.iter().any(|class| error.message.starts_with(class)) => {
+            let detail = error.message.split_once(": ").map_or("", |(_, detail)| detail);
+            ApiError::bad_request(detail.to_owned())
         }
         AskError::Nobody { .. } => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         other => ApiError::internal(&format_args!("timetable of Dag {dag_id}: {other}")),

@@ -1,0 +1,18 @@
+"""A Dag with a partition for every day of an asset that never changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pendulum
+from controlled import Controlled
+
+from airflow.sdk import DAG, Asset, PartitionedAssetTimetable, StartOfDayMapper
+
+START, END = pendulum.datetime(2026, 1, 1, tz="UTC"), pendulum.datetime(2026, 2, 1, tz="UTC")
+
+with DAG(Path(__file__).stem, start_date=START, schedule=PartitionedAssetTimetable(
+        assets=Asset(f"operations_{Path(__file__).stem}"), default_partition_mapper=StartOfDayMapper(timezone="Asia/Tokyo")
+    ), catchup=False, end_date=END):
+    a, b = (Controlled(task_id=task_id) for task_id in "ab")
+    a >> b
