@@ -4,6 +4,7 @@
 //! `[number, question]`; the answer comes back as `[number, {"answer": …}]` or `[number, {"error": …}]`. Who has no
 //! child leaves the same question in the database (`tradewind_metadata::evaluation`).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, FixedOffset, Utc};
@@ -29,6 +30,10 @@ pub enum Question {
     RunsBetween(RunsBetween),
     /// The runs of a backfill.
     BackfillRuns(BackfillRuns),
+    /// Which partitions of a Dag an event is for.
+    MapPartition(MapPartition),
+    /// What is to be said of partitions that wait.
+    PartitionStates(PartitionStates),
     /// Priority weights of task instances.
     PriorityWeights(PriorityWeights),
     /// What a deadline counts from.
@@ -66,6 +71,8 @@ ask!(CreateRun => CreateRunAnswer);
 ask!(ManualRun => ManualRunAnswer);
 ask!(RunsBetween => RunsBetweenAnswer);
 ask!(BackfillRuns => BackfillRunsAnswer);
+ask!(MapPartition => MapPartitionAnswer);
+ask!(PartitionStates => PartitionStatesAnswer);
 ask!(PriorityWeights => PriorityWeightsAnswer);
 ask!(DeadlineReference => DeadlineReferenceAnswer);
 ask!(Environment => EnvironmentAnswer);
@@ -307,6 +314,68 @@ pub struct BackfillRunsAnswer {
     pub run_ids: Vec<String>,
     /// Why the timetable failed after them.
     pub error: Option<PythonError>,
+}
+
+/// See [`Question::MapPartition`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MapPartition {
+    /// The serialized mapper.
+    pub mapper: Value,
+    /// The partition of the event.
+    pub partition_key: String,
+    /// The date of the producing run's partition.
+    pub partition_date: Option<DateTime<Utc>>,
+}
+
+/// What a mapper makes of an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MapPartitionAnswer {
+    /// The partitions of the Dag.
+    pub keys: Vec<String>,
+    /// How many the mapper may name at most; none leaves it to the configuration.
+    pub max_downstream_keys: Option<usize>,
+    /// The date that the partitions take over (`carry_partition_date`).
+    pub partition_date: Option<DateTime<Utc>>,
+}
+
+/// See [`Question::PartitionStates`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartitionStates {
+    /// The partitions, each with one of its assets.
+    pub partitions: Vec<PartitionState>,
+}
+
+/// A partition of a Dag that waits, and what it has received of an asset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionState {
+    /// The serialized mapper of the asset.
+    pub mapper: Value,
+    /// The Dag's key.
+    pub partition_key: String,
+    /// The partitions of the asset whose events arrived.
+    pub received: BTreeSet<String>,
+}
+
+/// One answer per partition, in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartitionStatesAnswer {
+    /// The answers.
+    pub states: Vec<PartitionStateAnswer>,
+}
+
+/// What a mapper says of a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStateAnswer {
+    /// Whether what was received is enough.
+    pub satisfied: bool,
+    /// Why it never can be.
+    pub unreachable: Option<String>,
+    /// Why that cannot be said.
+    pub error: Option<PythonError>,
+    /// The date that the mapper reads from the key.
+    pub date: Option<DateTime<Utc>>,
+    /// Why it reads none.
+    pub date_error: Option<PythonError>,
 }
 
 /// See [`Question::PriorityWeights`]. All are of one version of one Dag.

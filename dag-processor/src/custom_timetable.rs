@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
 use tradewind_airflow::evaluation;
 use tradewind_metadata::Database;
 use tradewind_metadata::parse_result::{self, CustomNextRun, ParsedDag, Schedule};
+use tradewind_model::partition::PartitionMappers;
 use tradewind_model::timetable::custom::CustomAttributes;
 use tradewind_model::timetable::{AutomatedRun, DagRunInfo};
 use tradewind_supervisor::evaluator::{EvaluationError, Evaluator};
@@ -18,6 +20,7 @@ pub(crate) async fn ask(
     evaluator: &Evaluator,
     dags: &mut [ParsedDag],
 ) -> tradewind_metadata::Result<()> {
+    ask_mappers(evaluator, dags).await;
     let custom: Vec<&Schedule> = dags.iter().map(|dag| &dag.schedule).filter(|dag| is_custom(dag)).collect();
     if custom.is_empty() {
         return Ok(());
@@ -32,6 +35,27 @@ pub(crate) async fn ask(
         }
     }
     Ok(())
+}
+
+/// Asks what is shown of partition mappers, where one of them is a plugin's own. Without an answer it is taken for one that
+/// gathers nothing.
+async fn ask_mappers(evaluator: &Evaluator, dags: &mut [ParsedDag]) {
+    for dag in dags.iter_mut().filter(|dag| !dag.partition_mapper_info.is_empty()) {
+        let timetable = dag.data.pointer("/dag/timetable").unwrap_or(&Value::Null);
+        let mappers = PartitionMappers::from_serialized(timetable.get("__var").unwrap_or(timetable));
+        if !mappers.is_ok_and(|mappers| mappers.has_foreign()) {
+            continue;
+        }
+        let restriction = dag.schedule.restriction.into();
+        let question = evaluation::Schedule { timetable: timetable.clone(), last: None, restriction };
+        match evaluator.ask(dag.dag_id(), question).await {
+            Ok(answer) => dag.partition_mapper_info = answer.partition_mapper_info,
+            Err(error) => {
+                let dag_id = dag.dag_id();
+                tracing::error!(dag_id, %error, "nothing is known of the partition mapper of a plugin");
+            }
+        }
+    }
 }
 
 /// Whether only Python knows when the Dag runs.

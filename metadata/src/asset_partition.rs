@@ -12,7 +12,7 @@ use tradewind_model::asset::AssetCondition;
 use tradewind_model::partition::{AssetIdentity, PartitionError, PartitionMappers};
 
 use crate::asset_event::Source;
-use crate::{MetadataError, Result, dag_document};
+use crate::{MetadataError, Result, dag_document, partition_event};
 
 /// An event that was recorded.
 #[derive(Debug, Clone, Copy)]
@@ -48,41 +48,76 @@ pub(crate) async fn queue(
     let (name, uri) = lock(connection, event.asset_id, dag_ids).await?;
     for dag_id in dag_ids {
         let Some(schedule) = Schedule::load(connection, dag_id).await? else { continue };
-        let mapper = schedule.mappers.of(AssetIdentity::Asset(&name, &uri));
-        let about = format!("asset (name='{name}', uri='{uri}') in target Dag '{dag_id}'");
-        let keys = match mapper.to_downstream(key) {
-            Ok(mapped) => mapped.into_keys(),
+        let target = Target { dag_id, asset_name: &name, asset_uri: &uri, partition_key: key, limit };
+        match schedule.map(&target, event.partition_date) {
+            Err(PartitionError::Foreign { .. }) => partition_event::keep(connection, event, dag_id, limit).await?,
+            mapped => target.add(connection, event, &schedule, mapped).await?,
+        }
+    }
+    Ok(())
+}
+
+/// What a mapper makes of an event.
+pub(crate) struct MappedEvent {
+    pub(crate) keys: Vec<String>,
+    /// The limit that the mapper sets to itself.
+    pub(crate) max_downstream_keys: Option<usize>,
+    /// The date that the partitions take over.
+    pub(crate) partition_date: Option<DateTime<Utc>>,
+}
+
+/// A Dag for whose partitions an event is.
+pub(crate) struct Target<'a> {
+    pub(crate) dag_id: &'a str,
+    pub(crate) asset_name: &'a str,
+    pub(crate) asset_uri: &'a str,
+    /// The partition of the event.
+    pub(crate) partition_key: &'a str,
+    /// `[scheduler] partition_mapper_max_downstream_keys`.
+    pub(crate) limit: usize,
+}
+
+impl Target<'_> {
+    fn asset(&self) -> AssetIdentity<'_> {
+        AssetIdentity::Asset(self.asset_name, self.asset_uri)
+    }
+
+    /// Adds the event to the partitions that it was mapped to, or complains about the mapper.
+    pub(crate) async fn add(
+        &self,
+        connection: &mut PgConnection,
+        event: &Event<'_>,
+        schedule: &Schedule,
+        mapped: std::result::Result<MappedEvent, PartitionError>,
+    ) -> Result<()> {
+        let Self { dag_id, asset_name: asset, asset_uri: uri, partition_key: key, limit } = *self;
+        let about = format!("asset (name='{asset}', uri='{uri}') in target Dag '{dag_id}'");
+        let mapped = match mapped {
+            Ok(mapped) => mapped,
             Err(error) => {
-                tracing::error!(dag_id, asset = name, partition_key = key, %error, "the partition cannot be mapped");
+                tracing::error!(dag_id, asset, partition_key = key, %error, "the partition cannot be mapped");
                 let extra = could_not_map(key, &about, &error);
-                complain(connection, event, "failed to map partition_key", &extra).await?;
-                continue;
+                return complain(connection, event, "failed to map partition_key", &extra).await;
             }
         };
-        if keys.len() > mapper.max_downstream_keys.unwrap_or(limit) {
-            tracing::error!(
-                dag_id,
-                asset = name,
-                partition_key = key,
-                keys = keys.len(),
-                "mapped to too many partitions"
-            );
-            let extra = too_many(key, &about, keys.len(), mapper.max_downstream_keys, limit);
-            complain(connection, event, "partition fan-out exceeded", &extra).await?;
-            continue;
+        let keys = mapped.keys.len();
+        if keys > mapped.max_downstream_keys.unwrap_or(limit) {
+            tracing::error!(dag_id, asset, partition_key = key, keys, "mapped to too many partitions");
+            let extra = too_many(key, &about, keys, mapped.max_downstream_keys, limit);
+            return complain(connection, event, "partition fan-out exceeded", &extra).await;
         }
         query(include_str!("../queries/asset/queue_partitions.sql"))
             .bind(dag_id)
-            .bind(&keys)
-            .bind(mapper.carry_partition_date(event.partition_date))
+            .bind(&mapped.keys)
+            .bind(mapped.partition_date)
             .bind(schedule.mappers.fingerprint(&schedule.condition))
             .bind(event.asset_id)
             .bind(event.id)
             .bind(key)
-            .execute(&mut *connection)
+            .execute(connection)
             .await?;
+        Ok(())
     }
-    Ok(())
 }
 
 /// Makes everybody wait who would queue partitions of these Dags: two must not make the same partition twice.
@@ -90,7 +125,7 @@ pub(crate) async fn queue(
 /// Official components hold the asset's row for this, which leaves out events of different assets; so there is a lock for
 /// the Dag, too. It comes first: who holds an asset's row never waits for somebody who wants the row. Returns name and URI
 /// of the asset.
-async fn lock(connection: &mut PgConnection, asset_id: i32, dag_ids: &[String]) -> Result<(String, String)> {
+pub(crate) async fn lock(connection: &mut PgConnection, asset_id: i32, dag_ids: &[String]) -> Result<(String, String)> {
     query(
         "SELECT pg_advisory_xact_lock(hashtextextended('partitions of ' || dag_id, 0)) \
          FROM (SELECT dag_id FROM unnest($1::text[]) AS dag_id ORDER BY dag_id) AS ordered",
@@ -106,14 +141,14 @@ async fn lock(connection: &mut PgConnection, asset_id: i32, dag_ids: &[String]) 
 }
 
 /// The partitioned schedule of a Dag.
-struct Schedule {
+pub(crate) struct Schedule {
     condition: AssetCondition,
     mappers: PartitionMappers,
 }
 
 impl Schedule {
     /// `None` when the Dag has none that can be read; that is logged.
-    async fn load(connection: &mut PgConnection, dag_id: &str) -> Result<Option<Self>> {
+    pub(crate) async fn load(connection: &mut PgConnection, dag_id: &str) -> Result<Option<Self>> {
         let Some(document) = dag_document::latest(connection, dag_id).await? else {
             tracing::error!(dag_id, "the Dag listens to an asset but was never serialized; it misses an event");
             return Ok(None);
@@ -126,6 +161,25 @@ impl Schedule {
                 Ok(None)
             }
         }
+    }
+
+    /// What the mapper of the asset makes of the event, as far as it is Airflow's own.
+    pub(crate) fn map(
+        &self,
+        target: &Target<'_>,
+        of_producer: Option<DateTime<Utc>>,
+    ) -> std::result::Result<MappedEvent, PartitionError> {
+        let mapper = self.mappers.of(target.asset());
+        Ok(MappedEvent {
+            keys: mapper.to_downstream(target.partition_key)?.into_keys(),
+            max_downstream_keys: mapper.max_downstream_keys,
+            partition_date: mapper.carry_partition_date(of_producer),
+        })
+    }
+
+    /// The serialised mapper of the asset.
+    pub(crate) fn mapper_form(&self, target: &Target<'_>) -> Value {
+        self.mappers.form_of(target.asset()).clone()
     }
 
     fn read(arguments: &Value) -> std::result::Result<Self, String> {

@@ -272,9 +272,11 @@ async fn plan(pool: &PgPool, dag: &Dag, wanted: &NewBackfill, now: DateTime<Utc>
         planned.retain(|run| run.info.data_interval.is_some_and(|interval| interval.end < now));
     }
     let by_partition = planned.first().is_some_and(Planned::has_partition);
-    let fits = |run: &Planned| run.has_partition() == by_partition && (by_partition || run.info.data_interval.is_some());
+    let fits =
+        |run: &Planned| run.has_partition() == by_partition && (by_partition || run.info.data_interval.is_some());
     if !planned.iter().all(fits) {
-        let message = format!("The timetable of {} does not say of every run which date or partition it is", dag.dag_id);
+        let message =
+            format!("The timetable of {} does not say of every run which date or partition it is", dag.dag_id);
         return Err(MetadataError::Invalid(message));
     }
     if wanted.reverse {

@@ -36,6 +36,7 @@ pub mod migrate;
 pub mod notify;
 pub mod output_length;
 pub mod parse_result;
+pub mod partition_event;
 pub mod priority_weight;
 pub mod publication;
 pub mod python_environment;

@@ -17,6 +17,8 @@ pub const DAG: &str = "tradewind_dag";
 pub const EVALUATION: &str = "tradewind_evaluation";
 /// A Dag may have the asset events that it waits for; the payload is its `dag_id`.
 pub const ASSET: &str = "tradewind_asset";
+/// An asset event waits for the partition mapper of a plugin; there is no payload of use.
+pub const PARTITION_EVENT: &str = "tradewind_partition_event";
 
 /// Notifies of many payloads at once; equal ones are delivered once.
 pub async fn send<T: ToString>(connection: &mut PgConnection, channel: &str, payloads: &[T]) -> Result<()> {

@@ -163,7 +163,9 @@ fn keys_of_partitions_are_read_as_dates_by_the_clock_of_the_schedule() {
     let day = |key| resolved(class, of_berlin("%Y-%m-%d"), key);
     assert_eq!(day("2026-01-02"), Ok(Some("2026-01-01T23:00:00+00:00".to_owned())));
     assert_eq!(day("2026-07-02"), Ok(Some("2026-07-01T22:00:00+00:00".to_owned())));
-    assert!(day("2026-07").is_err_and(|error| error.contains("does not match the timetable's key_format '%Y-%m-%d': ")));
+    assert!(
+        day("2026-07").is_err_and(|error| error.contains("does not match the timetable's key_format '%Y-%m-%d': "))
+    );
     let with_offset = resolved(class, of_berlin("%Y-%m-%dT%H:%M%z"), "2026-01-02T00:00+0900");
     assert_eq!(
         with_offset,

@@ -1,4 +1,4 @@
-"""Answers questions about timetables and priority weights of plugins and about secrets backends, by calling official Airflow.
+"""Answers questions about timetables, partitions and priority weights of plugins and about secrets backends, by official Airflow.
 
 Questions come as frames on standard input, one after the other; each has its answer before the next one comes. What is
 asked and answered is described in `tradewind_airflow::evaluation`. Nothing of Airflow is imported before the first question.
@@ -277,6 +277,58 @@ def _text(moment):
     return moment.astimezone(timezone.utc).isoformat()
 
 
+# -- partitions ----------------------------------------------------------------------------------------------------------
+
+
+def _map_partition(question):
+    """The partitions of a Dag that an event is for (`AssetManager._queue_partitioned_dags`)."""
+    from airflow.utils.helpers import is_container
+
+    mapper = _partition_mapper(question)
+    keys = mapper.to_downstream(question["partition_key"])
+    keys = list(keys) if is_container(keys) else [keys]
+    if not all(isinstance(key, str) for key in keys):
+        raise TypeError(f"to_downstream gave {keys!r}, not texts")
+    try:
+        date = _text(mapper.carry_partition_date(_moment(question["partition_date"])))
+    except Exception:
+        # As in Airflow: the event counts, without a date.
+        traceback.print_exc()
+        date = None
+    return {"keys": keys, "max_downstream_keys": mapper.max_downstream_keys, "partition_date": date}
+
+
+def _partition_states(question):
+    return {"states": [_partition_state(asked) for asked in question["partitions"]]}
+
+
+def _partition_state(asked):
+    """Whether a partition has enough of an asset (`SchedulerJobRunner._resolve_asset_partition_status`), and its date."""
+    state = {"satisfied": False, "unreachable": None, "error": None, "date": None, "date_error": None}
+    try:
+        mapper = _partition_mapper(asked)
+        if not mapper.is_rollup:
+            state["satisfied"] = True
+        else:
+            expected = mapper.to_upstream(asked["partition_key"])
+            result = mapper.wait_policy.is_satisfied_by_keys(matched=set(asked["received"]), expected=expected)
+            state["satisfied"] = bool(result.satisfied and not result.unreachable)
+            state["unreachable"] = str(result.unreachable_reason) if result.unreachable else None
+    except (Exception, SystemExit) as error:
+        return state | {"error": _describe(error)}
+    try:
+        state["date"] = _text(mapper.to_partition_date(asked["partition_key"]))
+    except (Exception, SystemExit) as error:
+        state["date_error"] = _describe(error)
+    return state
+
+
+def _partition_mapper(asked):
+    from airflow.serialization.decoders import decode_partition_mapper
+
+    return decode_partition_mapper(asked["mapper"])
+
+
 # -- priority weights ----------------------------------------------------------------------------------------------------
 
 
@@ -481,6 +533,8 @@ ANSWERS = {
     "manual_run": _manual_run,
     "runs_between": _runs_between,
     "backfill_runs": _backfill_runs,
+    "map_partition": _map_partition,
+    "partition_states": _partition_states,
     "priority_weights": _priority_weights,
     "deadline_reference": _deadline_reference,
     "environment": _environment,

@@ -28,6 +28,8 @@ pub(crate) struct Gathered {
     pub(crate) dags: BTreeSet<String>,
     /// Dags that may have the asset events they wait for.
     pub(crate) assets: BTreeSet<String>,
+    /// Asset events wait for partition mappers of plugins.
+    pub(crate) unmapped: bool,
     /// Runs may have to be made.
     pub(crate) create: bool,
     /// Something may have been missed: look at everything.
@@ -63,6 +65,7 @@ impl News {
             (notify::ASSET, _) if gathered.assets.len() < CAPACITY => {
                 gathered.assets.insert(payload.to_owned());
             }
+            (notify::PARTITION_EVENT, _) => gathered.unmapped = true,
             _ => gathered.everything = true,
         }
         drop(gathered);
@@ -78,6 +81,12 @@ impl News {
     /// A Dag may have a run made that waited for something within this process.
     pub(crate) fn add_dags(&self) {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner).create = true;
+        self.arrived.notify_one();
+    }
+
+    /// The Dag's partitions may have what they wait for, which was worked out within this process.
+    pub(crate) fn add_asset(&self, dag_id: String) {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).assets.insert(dag_id);
         self.arrived.notify_one();
     }
 
@@ -123,6 +132,8 @@ pub(crate) struct Agenda {
     pub(crate) ended: Vec<i32>,
     /// Runs may have to be made.
     pub(crate) create: bool,
+    /// Asset events may wait for partition mappers of plugins.
+    pub(crate) unmapped: bool,
     /// Queued runs may have become ready to start.
     pub(crate) start: bool,
     /// Look at everything.
@@ -140,6 +151,7 @@ impl Agenda {
         self.create |= gathered.create || !gathered.dags.is_empty();
         self.dags.extend(gathered.dags);
         self.assets.extend(gathered.assets);
+        self.unmapped |= gathered.unmapped;
         self.everything |= gathered.everything;
     }
 

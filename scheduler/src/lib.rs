@@ -9,6 +9,7 @@ mod agenda;
 mod aside;
 mod asset_runs;
 mod asset_upkeep;
+mod custom_partition;
 mod custom_timetable;
 mod custom_weight;
 mod dispatch;
@@ -37,6 +38,7 @@ use tradewind_supervisor::evaluator::{Evaluator, service};
 
 use agenda::{Agenda, Alarms, News, Rest};
 use aside::{Aside, Look};
+use custom_partition::{Mapping, States};
 use custom_timetable::Plans;
 use custom_weight::Weights;
 use dispatch::Dispatcher;
@@ -68,6 +70,9 @@ const DEAD_AFTER_HEARTBEATS: u32 = 3;
 /// How long a question to a plugin waits for a Dag processor before a scheduler answers it.
 const QUESTION_AGE: Duration = Duration::from_secs(2);
 
+/// What tells a scheduler that there is something to do.
+const CHANNELS: [&str; 4] = [notify::DAG_RUN, notify::DAG, notify::ASSET, notify::PARTITION_EVENT];
+
 /// A scheduler; any number may run on one database.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -81,6 +86,7 @@ pub struct Scheduler {
     agenda: Agenda,
     aside: Aside,
     partitions: PartitionRuns,
+    mapping: Mapping,
     alarms: Alarms,
     rest: Rest,
     news: News,
@@ -120,8 +126,10 @@ impl Scheduler {
             carrier: options.carrier,
         };
         let reaper = Reaper::new(database.clone(), dags.clone(), job.id, options.clone());
-        let partitions = PartitionRuns::new(database.clone(), dags.clone(), job.id);
+        let states = States::new(database.clone(), news.clone());
+        let partitions = PartitionRuns::new(database.clone(), dags.clone(), job.id, states);
         Ok(Self {
+            mapping: Mapping::new(database.clone()),
             plans: Plans::new(database.clone(), news.clone()),
             news,
             evaluator: None,
@@ -162,7 +170,7 @@ impl Scheduler {
     /// # Errors
     /// Only when the database cannot be listened to at the start; later failures are logged and tried again.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
-        let listener = notify::listen(self.database.pool(), &[notify::DAG_RUN, notify::DAG, notify::ASSET]).await?;
+        let listener = notify::listen(self.database.pool(), &CHANNELS).await?;
         let news = self.news.clone();
         let gathering = tokio::spawn(news.clone().gather(listener, shutdown.clone()));
         let heartbeat = tokio::spawn(keep_alive(
@@ -260,6 +268,9 @@ impl Scheduler {
         if sweep && let Some(evaluator) = &self.evaluator {
             service::answer_waiting(&self.database, evaluator, None, QUESTION_AGE).await?;
         }
+        if std::mem::take(&mut self.agenda.unmapped) {
+            self.mapping.begin();
+        }
         self.look_at_dags().await?;
         self.agenda.assets.append(&mut self.held_elsewhere);
         while self.make_and_start_runs().await? {
@@ -316,6 +327,7 @@ impl Scheduler {
             self.aside.add(run, None);
         }
         (self.agenda.create, self.agenda.all_assets, self.agenda.dispatch) = (true, true, true);
+        self.agenda.unmapped = true;
         self.agenda.everything = false;
         Ok(())
     }

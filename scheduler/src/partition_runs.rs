@@ -11,12 +11,14 @@ use chrono::{DateTime, Utc};
 use metrics::counter;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, query, query_as};
+use tradewind_airflow::evaluation::{PartitionState, PartitionStateAnswer};
 use tradewind_metadata::{Database, MetadataError, Result, dag_run, serialized_dag};
 use tradewind_model::asset::{AssetCondition, AssetKey, KnownAssets};
 use tradewind_model::dag::Dag;
-use tradewind_model::partition::{AssetIdentity, PartitionMappers, Satisfaction};
+use tradewind_model::partition::{AssetIdentity, PartitionError, PartitionMappers, Satisfaction};
 
 use crate::asset_runs::{condition_of, known_assets, new_run};
+use crate::custom_partition::States;
 
 /// Partitions looked at in one transaction. Who adds an event to one of them waits for its end.
 const BATCH: i64 = 50;
@@ -27,6 +29,8 @@ pub(crate) struct PartitionRuns {
     pub(crate) database: Database,
     pub(crate) dags: serialized_dag::Cache,
     pub(crate) job_id: i32,
+    /// What mappers of plugins say.
+    states: States,
     /// Dags and assets that an operator was told about: their partitions can never have enough.
     told: Mutex<BTreeSet<(String, AssetKey)>>,
 }
@@ -44,6 +48,9 @@ struct Waiting {
 /// Per asset the partitions of the events that arrived.
 type Received = BTreeMap<AssetKey, BTreeSet<String>>;
 
+/// What mappers of plugins say of a partition, per asset that has one.
+type OfPlugins = BTreeMap<AssetKey, PartitionStateAnswer>;
+
 /// What decides about the partitions of a Dag.
 struct Schedule {
     dag: Arc<Dag>,
@@ -53,8 +60,8 @@ struct Schedule {
 }
 
 impl PartitionRuns {
-    pub(crate) fn new(database: Database, dags: serialized_dag::Cache, job_id: i32) -> Self {
-        Self { database, dags, job_id, told: Mutex::default() }
+    pub(crate) fn new(database: Database, dags: serialized_dag::Cache, job_id: i32, states: States) -> Self {
+        Self { database, dags, job_id, states, told: Mutex::default() }
     }
 
     /// Makes the runs of partitions that have what they need, of the Dags given or of any. Returns how many were made.
@@ -101,11 +108,15 @@ impl PartitionRuns {
         for partition in waiting {
             let schedule = &schedules[&partition.target_dag_id];
             let received = received.remove(&partition.id).unwrap_or_default();
-            if self.has_enough(schedule, &partition, &received) {
-                self.create_run(connection, schedule, &partition, &received, now).await?;
+            let Some(of_plugins) = self.of_plugins(schedule, &partition, &received) else { continue };
+            if self.has_enough(schedule, &partition, &received, &of_plugins) {
+                let date = schedule.date_of(&partition, &received, &of_plugins);
+                self.create_run(connection, schedule, &partition, date, now).await?;
+                self.states.forget(&partition.target_dag_id, &partition.partition_key);
                 made += 1;
             }
         }
+        self.states.ask();
         Ok(made)
     }
 
@@ -144,10 +155,44 @@ impl PartitionRuns {
         Ok(schedules)
     }
 
-    fn has_enough(&self, schedule: &Schedule, partition: &Waiting, received: &Received) -> bool {
+    /// What mappers of plugins say of the partition; `None` while one of them has still to be asked.
+    fn of_plugins(&self, schedule: &Schedule, partition: &Waiting, received: &Received) -> Option<OfPlugins> {
+        let Some(mappers) = &schedule.mappers else { return Some(OfPlugins::new()) };
+        let key = &partition.partition_key;
+        let mut answers = Some(OfPlugins::new());
+        for (asset, keys) in received {
+            let identity = AssetIdentity::Asset(&asset.name, &asset.uri);
+            let mapper = mappers.of(identity);
+            if !is_foreign(&mapper.satisfaction(key, keys)) && !is_foreign(&mapper.to_partition_date(key)) {
+                continue;
+            }
+            let asked = PartitionState {
+                mapper: mappers.form_of(identity).clone(),
+                partition_key: key.clone(),
+                received: keys.clone(),
+            };
+            // All are asked for at once.
+            answers = match (answers, self.states.take(&partition.target_dag_id, asked)) {
+                (Some(mut answers), Some(answer)) => {
+                    answers.insert(asset.clone(), answer);
+                    Some(answers)
+                }
+                _ => None,
+            };
+        }
+        answers
+    }
+
+    fn has_enough(
+        &self,
+        schedule: &Schedule,
+        partition: &Waiting,
+        received: &Received,
+        of_plugins: &OfPlugins,
+    ) -> bool {
         let mut satisfied = BTreeSet::new();
         for (asset, keys) in received {
-            if self.is_satisfied(schedule, partition, asset, keys) {
+            if self.is_satisfied(schedule, partition, (asset, keys), of_plugins) {
                 satisfied.insert(asset.clone());
             }
         }
@@ -158,12 +203,17 @@ impl PartitionRuns {
         &self,
         schedule: &Schedule,
         partition: &Waiting,
-        asset: &AssetKey,
-        keys: &BTreeSet<String>,
+        (asset, keys): (&AssetKey, &BTreeSet<String>),
+        of_plugins: &OfPlugins,
     ) -> bool {
         let Some(mappers) = &schedule.mappers else { return true };
         let (dag_id, key) = (&partition.target_dag_id, &partition.partition_key);
-        match mappers.of(AssetIdentity::Asset(&asset.name, &asset.uri)).satisfaction(key, keys) {
+        let own = mappers.of(AssetIdentity::Asset(&asset.name, &asset.uri)).satisfaction(key, keys);
+        let said = match own {
+            Err(PartitionError::Foreign { .. }) => of_plugins.get(asset).map_or(own, satisfaction),
+            own => own,
+        };
+        match said {
             Ok(Satisfaction::Satisfied) => true,
             Ok(Satisfaction::Waiting) => false,
             Ok(Satisfaction::Unreachable { reason }) => {
@@ -188,11 +238,10 @@ impl PartitionRuns {
         connection: &mut PgConnection,
         schedule: &Schedule,
         partition: &Waiting,
-        received: &Received,
+        date: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let run =
-            new_run(now, self.job_id, Some((partition.partition_key.clone(), schedule.date_of(partition, received))));
+        let run = new_run(now, self.job_id, Some((partition.partition_key.clone(), date)));
         let created = dag_run::create(connection, &schedule.dag, &run, now).await?;
         query(include_str!("../queries/close_partition.sql"))
             .bind(partition.id)
@@ -219,10 +268,17 @@ impl Schedule {
 
     /// The date of a partition: by its key, else the one that its events brought along. When mappers fail or disagree,
     /// it has none.
-    fn date_of(&self, partition: &Waiting, received: &Received) -> Option<DateTime<Utc>> {
+    fn date_of(&self, partition: &Waiting, received: &Received, of_plugins: &OfPlugins) -> Option<DateTime<Utc>> {
         let mappers = self.mappers.as_ref()?;
         let assets = received.keys().map(|asset| AssetIdentity::Asset(&asset.name, &asset.uri));
-        match mappers.partition_date(assets, &partition.partition_key) {
+        let of_plugin = |asset: AssetIdentity<'_>, foreign| {
+            let said = of_plugins.iter().find(|(key, _)| AssetIdentity::Asset(&key.name, &key.uri) == asset);
+            match said.ok_or(foreign)?.1 {
+                PartitionStateAnswer { date_error: Some(error), .. } => Err(PartitionError::Python(error.to_string())),
+                answer => Ok(answer.date),
+            }
+        };
+        match mappers.partition_date(assets, &partition.partition_key, of_plugin) {
             Ok(date) => date.or(partition.partition_date),
             Err(error) => {
                 let (dag_id, key) = (&partition.target_dag_id, &partition.partition_key);
@@ -230,6 +286,22 @@ impl Schedule {
                 None
             }
         }
+    }
+}
+
+fn is_foreign<T>(answer: &std::result::Result<T, PartitionError>) -> bool {
+    matches!(answer, Err(PartitionError::Foreign { .. }))
+}
+
+/// What the mapper of a plugin says, as one of Airflow's own would.
+fn satisfaction(answer: &PartitionStateAnswer) -> std::result::Result<Satisfaction, PartitionError> {
+    match answer {
+        PartitionStateAnswer { error: Some(error), .. } => Err(PartitionError::Python(error.to_string())),
+        PartitionStateAnswer { unreachable: Some(reason), .. } => {
+            Ok(Satisfaction::Unreachable { reason: reason.clone() })
+        }
+        PartitionStateAnswer { satisfied: true, .. } => Ok(Satisfaction::Satisfied),
+        _ => Ok(Satisfaction::Waiting),
     }
 }
 

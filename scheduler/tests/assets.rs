@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 use sqlx::{query, query_as, query_scalar};
 use support::{DagBuilder, World, options};
 use tokio::time::{Instant, sleep};
-use tradewind_metadata::asset_event;
+use tradewind_airflow::evaluation::{PythonError, Question, Reply};
+use tradewind_metadata::{asset_event, evaluation};
 use tradewind_scheduler::Options;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -341,22 +342,59 @@ async fn a_partition_that_waits_under_other_mappers_is_forgotten() {
     world.stop().await;
 }
 
+/// What a Dag processor would answer whose plugin maps every key but one to `p` and `q`, of which `p` wants no more.
+fn answer_of_plugin(question: &Question) -> Reply {
+    match question {
+        Question::MapPartition(asked) if asked.partition_key == "bad" => {
+            Reply::Error(PythonError::new("LookupError: bad is no key"))
+        }
+        Question::MapPartition(_) => {
+            Reply::Answer(json!({"keys": ["p", "q"], "max_downstream_keys": null, "partition_date": null}))
+        }
+        Question::PartitionStates(asked) => {
+            let states = asked.partitions.iter().map(|partition| {
+                json!({"satisfied": partition.partition_key == "p", "unreachable": null, "error": null,
+                    "date": "2026-01-01T00:00:00Z", "date_error": null})
+            });
+            Reply::Answer(json!({"states": states.collect::<Vec<_>>()}))
+        }
+        other => panic!("nobody asks {other:?}"),
+    }
+}
+
 #[tokio::test]
-async fn a_mapper_of_a_plugin_is_refused_in_the_audit_log() {
-    let world = World::new().await;
+async fn a_mapper_of_a_plugin_is_asked_while_others_go_on() {
+    let mut world = World::new().await;
     add_partitioned(&world, "foreign", &["a"], json!({"__type": "my.plugin.Mapper", "__var": {}})).await;
     add_partitioned(&world, "own", &["a"], identity()).await;
+    world.start_scheduler(options()).await;
     emit(&world, "a", Some("x")).await;
-    let told: String = query_scalar("SELECT extra FROM log WHERE event = 'failed to map partition_key'")
-        .fetch_one(world.database.pool())
-        .await
-        .unwrap();
-    assert!(told.contains("'foreign'") && told.contains("my.plugin.Mapper"), "{told}");
-    let queued: Vec<String> = query_scalar("SELECT target_dag_id FROM asset_partition_dag_run")
-        .fetch_all(world.database.pool())
-        .await
-        .unwrap();
-    assert_eq!(queued, ["own"], "another Dag has its event all the same");
+    await_count(&world, RUNS, 1).await;
+    assert_eq!(world.count("SELECT count(*) FROM dag_run WHERE dag_id = 'own'").await, 1, "another Dag does not wait");
+    assert_eq!(world.count("SELECT count(*) FROM tradewind.partition_event").await, 1);
+
+    let pool = world.database.pool().clone();
+    let processor = tokio::spawn(async move {
+        loop {
+            for asked in evaluation::claim(&pool, None, Duration::ZERO).await.unwrap() {
+                evaluation::answer(&pool, asked.id, &answer_of_plugin(&asked.question)).await.unwrap();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    await_count(&world, RUNS, 2).await;
+    let dated = "SELECT count(*) FROM dag_run WHERE dag_id = 'foreign' AND partition_key = 'p' \
+                 AND partition_date = '2026-01-01T00:00:00Z'";
+    assert_eq!(world.count(dated).await, 1);
+    emit(&world, "a", Some("bad")).await;
+    await_count(&world, "SELECT count(*) FROM log WHERE event = 'failed to map partition_key'", 1).await;
+    let told: String = query_scalar("SELECT extra FROM log").fetch_one(world.database.pool()).await.unwrap();
+    assert!(told.contains("'foreign'") && told.ends_with("\nLookupError: bad is no key"), "{told}");
+    await_count(&world, RUNS, 3).await;
+    let waiting = "SELECT count(*) FROM asset_partition_dag_run WHERE created_dag_run_id IS NULL";
+    assert_eq!(world.count(waiting).await, 1, "q wants more");
+    assert_eq!(world.count("SELECT count(*) FROM tradewind.partition_event").await, 0);
+    processor.abort();
     world.stop().await;
 }
 

@@ -121,6 +121,12 @@ impl PartitionMapper {
         Ok(Self { max_downstream_keys, kind })
     }
 
+    /// Whether the class is a plugin's own, of which nothing is known without Python.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.kind, Kind::Foreign(_))
+    }
+
     /// The Dag's partitions that an event of a partition is for (`to_downstream`).
     ///
     /// # Errors

@@ -34,6 +34,9 @@ pub enum PartitionError {
     /// Mappers that do not fit together.
     #[error("TypeError: {0}")]
     Type(String),
+    /// What Python says of a plugin's own class: class and text of the error.
+    #[error("{0}")]
+    Python(String),
     /// Only Python knows this class.
     #[error("{type_name} is a plugin's own and can be evaluated in Python only")]
     Foreign {
@@ -127,6 +130,19 @@ impl PartitionMappers {
         &self.encoded(asset).mapper
     }
 
+    /// Whether one of the mappers is of a class of a plugin.
+    #[must_use]
+    pub fn has_foreign(&self) -> bool {
+        let configured = self.by_name.values().chain(self.by_uri.values());
+        configured.chain([&self.default]).any(|encoded| encoded.mapper.is_foreign())
+    }
+
+    /// The serialised form of an asset's mapper, from which Python makes it again.
+    #[must_use]
+    pub fn form_of(&self, asset: AssetIdentity<'_>) -> &Value {
+        &self.encoded(asset).form
+    }
+
     fn encoded(&self, asset: AssetIdentity<'_>) -> &Encoded {
         let configured = match asset {
             AssetIdentity::Asset(name, _) | AssetIdentity::Name(name) if !name.is_empty() => self.by_name.get(name),
@@ -152,7 +168,7 @@ impl PartitionMappers {
     }
 
     /// The date of a partition, from the key and the assets that contributed to it. `None` when no mapper reads a date
-    /// from the key.
+    /// from the key. `of_plugin` tells what Python says where the mapper of an asset is a plugin's own.
     ///
     /// # Errors
     /// [`DateError`] when a mapper fails, or two of them disagree.
@@ -160,10 +176,14 @@ impl PartitionMappers {
         &self,
         assets: impl IntoIterator<Item = AssetIdentity<'a>>,
         key: &str,
+        of_plugin: impl Fn(AssetIdentity<'a>, PartitionError) -> Result<Option<DateTime<Utc>>, PartitionError>,
     ) -> Result<Option<DateTime<Utc>>, DateError> {
         let mut dates = BTreeSet::new();
         for asset in assets {
-            dates.extend(self.of(asset).to_partition_date(key)?);
+            dates.extend(match self.of(asset).to_partition_date(key) {
+                Err(foreign @ PartitionError::Foreign { .. }) => of_plugin(asset, foreign)?,
+                date => date?,
+            });
         }
         if dates.len() > 1 {
             return Err(DateError::Conflict(dates.into_iter().collect()));
@@ -219,7 +239,8 @@ pub fn resolve_partition_date(
         Timetable::PartitionedAsset { asset_condition } => {
             let condition = AssetCondition::from_serialized(asset_condition)
                 .map_err(|error| serialized("PartitionedAssetTimetable", error.to_string()))?;
-            match PartitionMappers::from_serialized(arguments)?.partition_date(identities(&condition), key) {
+            let mappers = PartitionMappers::from_serialized(arguments)?;
+            match mappers.partition_date(identities(&condition), key, |_, foreign| Err(foreign)) {
                 Ok(date) => Ok(date),
                 Err(DateError::Conflict(_)) => Ok(None),
                 Err(DateError::Mapper(error)) => {

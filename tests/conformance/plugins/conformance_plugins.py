@@ -1,9 +1,12 @@
-"""Timetables and priority weight strategies of the Dags in `dags/plugins.py`."""
+"""What the Dags in `dags/plugins.py` and `dags/plugin_partitions.py` have of plugins."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from airflow.partition_mappers.base import PartitionMapper, RollupMapper
+from airflow.partition_mappers.temporal import StartOfWeekMapper
+from airflow.partition_mappers.window import Window
 from airflow.plugins_manager import AirflowPlugin
 from airflow.task.priority_strategy import PriorityWeightStrategy
 from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
@@ -111,6 +114,61 @@ class HalfDays(Timetable):
         return datetime.fromisoformat(day).replace(hour={"am": 0, "pm": 12}[half], tzinfo=timezone.utc)
 
 
+class Prefix(PartitionMapper):
+    """The part of a key before a dash, or several such parts; keys that begin with a dash are none."""
+
+    def to_downstream(self, key):
+        if key.startswith("-"):
+            raise LookupError(f"{key} has no prefix")
+        parts = [part.partition("-")[0] for part in key.split("+")]
+        return parts if len(parts) > 1 else parts[0]
+
+
+class Regions(Prefix):
+    """Carries dates and reads them from keys that begin with a year: `2026 west`."""
+
+    def to_partition_date(self, downstream_key):
+        year, _, region = downstream_key.partition(" ")
+        if region == "nowhere":
+            raise LookupError("nowhere has no time")
+        return datetime(int(year), 1, 1, tzinfo=timezone.utc) if region else None
+
+    def carry_partition_date(self, source_partition_date):
+        return source_partition_date
+
+
+class Halves(Window):
+    """Two keys for each: `KEY-1` and `KEY-2`."""
+
+    def to_upstream(self, decoded_downstream):
+        if decoded_downstream == "whole":
+            raise LookupError("whole has no halves")
+        return [f"{decoded_downstream}-1", f"{decoded_downstream}-2"]
+
+
+class Workdays(Window):
+    """The days of a week but Saturday and Sunday."""
+
+    expected_decoded_type = datetime
+
+    def to_upstream(self, decoded_downstream):
+        return [decoded_downstream + timedelta(days=day) for day in range(5)]
+
+
+class WorkdaysOfWeek(RollupMapper):
+    """Weeks of days, all in one class."""
+
+    def __init__(self):
+        super().__init__(upstream_mapper=StartOfWeekMapper(input_format="%Y-%m-%d"), window=Workdays())
+
+    def serialize(self):
+        return {}
+
+    @classmethod
+    def deserialize(cls, data):
+        return cls()
+
+
 class WeighByIndex(PriorityWeightStrategy):
     """The later an index the heavier, each attempt heavier than all indexes before it."""
 
@@ -129,3 +187,5 @@ class ConformancePlugin(AirflowPlugin):
     name = "conformance_plugin"
     timetables = [ShiftTimetable, Never, HalfDays]
     priority_weight_strategies = [WeighByIndex, WeighByName]
+    partition_mappers = [Prefix, Regions, WorkdaysOfWeek]
+    windows = [Halves, Workdays]

@@ -105,9 +105,8 @@ impl Days {
                  supported."
             )));
         }
-        let midnight = |day: NaiveDate| {
-            timetable.localize_partition_date(day.and_time(NaiveTime::MIN).and_utc().fixed_offset())
-        };
+        let midnight =
+            |day: NaiveDate| timetable.localize_partition_date(day.and_time(NaiveTime::MIN).and_utc().fixed_offset());
         if let Some(first) = self.first {
             filter.time_bound("dr.partition_date", ">=", midnight(first), false);
         }
