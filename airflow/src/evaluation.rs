@@ -87,6 +87,9 @@ pub struct PythonError {
     /// Where it was raised, as Python prints it; for the log.
     #[serde(default)]
     pub traceback: String,
+    /// Whether the plugin was not asked at all, so that it is worth asking again later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_not_asked: bool,
 }
 
 impl fmt::Display for PythonError {
@@ -98,7 +101,7 @@ impl fmt::Display for PythonError {
 impl PythonError {
     /// An error of a child that could not tell it.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), traceback: String::new() }
+        Self { message: message.into(), traceback: String::new(), was_not_asked: false }
     }
 }
 

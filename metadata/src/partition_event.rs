@@ -81,7 +81,7 @@ pub async fn of_dag(pool: &PgPool, dag_id: &str) -> Result<Vec<Waiting>> {
 /// audit log. Of several schedulers that do so, one has an effect.
 ///
 /// # Errors
-/// When nobody answers, or the database fails; the event then waits on.
+/// When nobody can ask the plugin, or the database fails; the event then waits on.
 pub async fn map(pool: &PgPool, waiting: &Waiting) -> Result<(), AskError> {
     let target = waiting.target();
     let schedule = Schedule::load(&mut *pool.acquire().await.map_err(sqlx_error)?, target.dag_id).await?;
@@ -151,7 +151,7 @@ impl Waiting {
                 max_downstream_keys: answer.max_downstream_keys,
                 partition_date: answer.partition_date,
             })),
-            Err(AskError::Python(error)) => {
+            Err(AskError::Python(error)) if !error.was_not_asked => {
                 let (dag_id, traceback) = (&self.target_dag_id, &error.traceback);
                 tracing::error!(dag_id, %error, traceback, "the partition mapper of a plugin failed");
                 Ok(Err(PartitionError::Python(error.message)))

@@ -32,7 +32,7 @@ enum Progress {
     Asking,
     /// The same, and there may be more events by now.
     AskingAndMore,
-    /// Nobody answered.
+    /// Nobody answered, or could ask.
     NotBefore(Instant),
 }
 

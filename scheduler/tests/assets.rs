@@ -345,6 +345,9 @@ async fn a_partition_that_waits_under_other_mappers_is_forgotten() {
 /// What a Dag processor would answer whose plugin maps every key but one to `p` and `q`, of which `p` wants no more.
 fn answer_of_plugin(question: &Question) -> Reply {
     match question {
+        Question::MapPartition(asked) if asked.partition_key == "later" => {
+            Reply::Error(PythonError { was_not_asked: true, ..PythonError::new("the plugin failed a moment ago") })
+        }
         Question::MapPartition(asked) if asked.partition_key == "bad" => {
             Reply::Error(PythonError::new("LookupError: bad is no key"))
         }
@@ -394,6 +397,11 @@ async fn a_mapper_of_a_plugin_is_asked_while_others_go_on() {
     let waiting = "SELECT count(*) FROM asset_partition_dag_run WHERE created_dag_run_id IS NULL";
     assert_eq!(world.count(waiting).await, 1, "q wants more");
     assert_eq!(world.count("SELECT count(*) FROM tradewind.partition_event").await, 0);
+    emit(&world, "a", Some("later")).await;
+    await_count(&world, RUNS, 4).await;
+    await_count(&world, "SELECT count(*) FROM tradewind.evaluation", 0).await;
+    assert_eq!(world.count("SELECT count(*) FROM tradewind.partition_event").await, 1, "it waits for its turn");
+    assert_eq!(world.count("SELECT count(*) FROM log").await, 1);
     processor.abort();
     world.stop().await;
 }

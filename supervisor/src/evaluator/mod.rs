@@ -98,6 +98,9 @@ impl EvaluationError {
     fn into_python(self) -> PythonError {
         match self {
             Self::Raised(error) => error,
+            Self::Resting { .. } | Self::Host(_) => {
+                PythonError { was_not_asked: true, ..PythonError::new(self.to_string()) }
+            }
             other => PythonError::new(other.to_string()),
         }
     }
