@@ -2,8 +2,11 @@
 //!
 //! Source: `airflow/models/asset.py` and `airflow/api_fastapi/execution_api/routes/assets.py`.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, query_as, query_scalar};
+use tradewind_model::asset::{AssetCondition, AssetKey, KnownAssets};
 
 use crate::Result;
 
@@ -69,4 +72,39 @@ pub(crate) async fn get_or_create(connection: &mut PgConnection, name: &str, uri
     .fetch_one(connection)
     .await?;
     Ok(id)
+}
+
+/// What the references and aliases in conditions mean at this moment.
+pub async fn known<'a>(
+    connection: &mut PgConnection,
+    conditions: impl Iterator<Item = &'a AssetCondition>,
+) -> Result<KnownAssets> {
+    let (mut names, mut uris, mut aliases) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for leaf in conditions.flat_map(AssetCondition::leaves) {
+        match leaf {
+            AssetCondition::NameRef(name) => drop(names.insert(name.as_str())),
+            AssetCondition::UriRef(uri) => drop(uris.insert(uri.as_str())),
+            AssetCondition::Alias(alias) => drop(aliases.insert(alias.as_str())),
+            AssetCondition::Asset(_) | AssetCondition::All(_) | AssetCondition::Any(_) => {}
+        }
+    }
+    let mut known = KnownAssets::default();
+    if names.is_empty() && uris.is_empty() && aliases.is_empty() {
+        return Ok(known);
+    }
+    let rows: Vec<(String, String, String, String)> = query_as(include_str!("../queries/asset/known.sql"))
+        .bind(names.into_iter().collect::<Vec<_>>())
+        .bind(uris.into_iter().collect::<Vec<_>>())
+        .bind(aliases.into_iter().collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    for (kind, referred, name, uri) in rows {
+        let key = AssetKey { name, uri };
+        match kind.as_str() {
+            "name" => drop(known.by_name.insert(referred, key)),
+            "uri" => drop(known.by_uri.insert(referred, key)),
+            _ => known.by_alias.entry(referred).or_default().push(key),
+        }
+    }
+    Ok(known)
 }

@@ -12,8 +12,8 @@ use rand::distr::{Alphanumeric, SampleString};
 use serde_json::Value;
 use sqlx::{PgConnection, Row, query, query_as, query_scalar};
 use tradewind_metadata::dag_run::{self, NewDagRun};
-use tradewind_metadata::{Database, MetadataError, Result, serialized_dag};
-use tradewind_model::asset::{AssetCondition, AssetKey, KnownAssets};
+use tradewind_metadata::{Database, MetadataError, Result, asset, serialized_dag};
+use tradewind_model::asset::{AssetCondition, AssetKey};
 use tradewind_model::dag::Dag;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
 use tradewind_model::timetable::{RANDOM_TEXT_LENGTH, generate_run_id};
@@ -98,44 +98,9 @@ async fn with_fulfilled_condition(connection: &mut PgConnection, of: Option<&BTr
             Err(error) => tracing::error!(dag_id, %error, "the Dag's asset expression cannot be read"),
         }
     }
-    let known = known_assets(connection, candidates.iter().map(|(_, condition, _)| condition)).await?;
+    let known = asset::known(connection, candidates.iter().map(|(_, condition, _)| condition)).await?;
     candidates.retain(|(_, condition, queued)| condition.is_fulfilled(queued, &known));
     Ok(candidates.into_iter().map(|(dag_id, ..)| dag_id).collect())
-}
-
-/// What the references and aliases in conditions mean at this moment.
-pub(crate) async fn known_assets<'a>(
-    connection: &mut PgConnection,
-    conditions: impl Iterator<Item = &'a AssetCondition>,
-) -> Result<KnownAssets> {
-    let (mut names, mut uris, mut aliases) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for leaf in conditions.flat_map(AssetCondition::leaves) {
-        match leaf {
-            AssetCondition::NameRef(name) => drop(names.insert(name.as_str())),
-            AssetCondition::UriRef(uri) => drop(uris.insert(uri.as_str())),
-            AssetCondition::Alias(alias) => drop(aliases.insert(alias.as_str())),
-            AssetCondition::Asset(_) | AssetCondition::All(_) | AssetCondition::Any(_) => {}
-        }
-    }
-    let mut known = KnownAssets::default();
-    if names.is_empty() && uris.is_empty() && aliases.is_empty() {
-        return Ok(known);
-    }
-    let rows: Vec<(String, String, String, String)> = query_as(include_str!("../queries/known_assets.sql"))
-        .bind(names.into_iter().collect::<Vec<_>>())
-        .bind(uris.into_iter().collect::<Vec<_>>())
-        .bind(aliases.into_iter().collect::<Vec<_>>())
-        .fetch_all(connection)
-        .await?;
-    for (kind, referred, name, uri) in rows {
-        let key = AssetKey { name, uri };
-        match kind.as_str() {
-            "name" => drop(known.by_name.insert(referred, key)),
-            "uri" => drop(known.by_uri.insert(referred, key)),
-            _ => known.by_alias.entry(referred).or_default().push(key),
-        }
-    }
-    Ok(known)
 }
 
 /// Makes the run of a Dag that is held, if the queue still fulfils its condition. When it returns `false`, the
@@ -161,7 +126,7 @@ async fn create_run(
     let Some(condition) = condition_of(&dag) else { return Ok(false) };
     let taken: Vec<(String, String, DateTime<Utc>)> =
         query_as(include_str!("../queries/take_queued_assets.sql")).bind(dag_id).fetch_all(&mut *connection).await?;
-    let known = known_assets(connection, std::iter::once(&condition)).await?;
+    let known = asset::known(connection, std::iter::once(&condition)).await?;
     let Some(run_after) = taken.iter().map(|(.., queued_at)| *queued_at).max() else { return Ok(false) };
     let queued = taken.into_iter().map(|(name, uri, _)| AssetKey { name, uri }).collect();
     if !condition.is_fulfilled(&queued, &known) {

@@ -12,12 +12,12 @@ use metrics::counter;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, query, query_as};
 use tradewind_airflow::evaluation::{PartitionState, PartitionStateAnswer};
-use tradewind_metadata::{Database, MetadataError, Result, dag_run, serialized_dag};
+use tradewind_metadata::{Database, MetadataError, Result, asset, dag_run, serialized_dag};
 use tradewind_model::asset::{AssetCondition, AssetKey, KnownAssets};
 use tradewind_model::dag::Dag;
 use tradewind_model::partition::{AssetIdentity, PartitionError, PartitionMappers, Satisfaction};
 
-use crate::asset_runs::{condition_of, known_assets, new_run};
+use crate::asset_runs::{condition_of, new_run};
 use crate::custom_partition::States;
 
 /// Partitions looked at in one transaction. Who adds an event to one of them waits for its end.
@@ -149,7 +149,7 @@ impl PartitionRuns {
             } else {
                 None
             };
-            let known = known_assets(connection, std::iter::once(&condition)).await?;
+            let known = asset::known(connection, std::iter::once(&condition)).await?;
             schedules.insert(dag_id.to_owned(), Schedule { dag, condition, mappers, known });
         }
         Ok(schedules)

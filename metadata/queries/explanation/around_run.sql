@@ -21,6 +21,12 @@ SELECT
           AND (coalesce(place.sort_ordinal, -1), other.run_after, other.id)
               < (coalesce(own_place.sort_ordinal, -1), dag_run.run_after, dag_run.id)
     ) AS queued_runs_before,
+    (
+        SELECT count(*)
+        FROM task_instance
+        JOIN tradewind.priority_weight AS wanted ON wanted.ti_id = task_instance.id
+        WHERE task_instance.dag_id = dag_run.dag_id AND task_instance.run_id = dag_run.run_id
+    ) AS unweighed,
     (SELECT max(latest_heartbeat) FROM job WHERE job_type = 'SchedulerJob') AS scheduler_heartbeat,
     (SELECT max(latest_heartbeat) FROM job WHERE job_type = 'SchedulerJob' AND state = 'running') AS live_scheduler,
     (SELECT max(latest_heartbeat) FROM job WHERE job_type = 'TriggererJob') AS triggerer_heartbeat,

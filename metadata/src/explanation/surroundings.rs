@@ -76,6 +76,7 @@ pub(super) async fn load(
             before: around.try_get("queued_runs_before")?,
         },
         backfill: backfill(&around, run)?,
+        unweighed: count(&around, "unweighed")?,
         scheduler: component(&around, "scheduler", options.scheduler_threshold, now)?,
         triggerer: component(&around, "triggerer", options.triggerer_threshold, now)?,
         heartbeat_timeout: options.heartbeat_timeout,

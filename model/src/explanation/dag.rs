@@ -1,14 +1,17 @@
 //! Why no run is made of a Dag.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 
+use super::partition::PartitionSchedule;
 use super::reason::{AwaitedAsset, Reason, serialize_told};
 use super::surroundings::{Component, DagFacts};
+use crate::asset::{AssetCondition, AssetKey, KnownAssets};
 
 /// What decides whether a run is made of a Dag.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Schedule {
     /// The Dag.
     pub dag_id: String,
@@ -22,15 +25,42 @@ pub struct Schedule {
     pub may_be_scheduled: bool,
     /// Runs that are queued or running, without those of backfills.
     pub active_runs: i64,
-    /// Assets that it is scheduled by.
-    pub assets: Vec<AwaitedAsset>,
-    /// How they must come together: `{"all": […]}`, `{"any": […]}`, `{"asset": {"name", "uri"}}`, as the Dag processor
-    /// stores it.
-    pub asset_condition: Option<Value>,
+    /// The assets that it is scheduled by, and how they must come together.
+    pub asset_condition: Option<AssetCondition>,
+    /// What references and aliases in it mean.
+    pub known_assets: KnownAssets,
+    /// Assets that were updated since the last run that asset events made.
+    pub updated: BTreeSet<AssetKey>,
+    /// The partitions that it is scheduled by, in place of plain assets.
+    pub partitions: Option<PartitionSchedule>,
+    /// Asset events that wait for a plugin's partition mapper.
+    pub unmapped: UnmappedEvents,
+    /// The timetable where it is a plugin's.
+    pub custom_timetable: Option<TimetableQuestion>,
     /// The schedulers.
     pub scheduler: Component,
     /// The present.
     pub now: DateTime<Utc>,
+}
+
+/// Asset events of which a plugin's partition mapper has still to say which partitions they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnmappedEvents {
+    /// How many.
+    pub count: u64,
+    /// The time of the oldest.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// A timetable of a plugin, and whether it is being asked about the run that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimetableQuestion {
+    /// Its class.
+    pub class: String,
+    /// Since when it is asked; none: it is not.
+    pub asked_at: Option<DateTime<Utc>>,
+    /// Whether a process has taken the question.
+    pub is_taken: bool,
 }
 
 /// Why no run is made of a Dag, or when one is.
@@ -64,23 +94,28 @@ impl Schedule {
         when(dag.has_import_errors, Reason::DagImportErrors { dag_id: dag_id() });
         when(!self.scheduler.is_alive, Reason::NoScheduler { last_heartbeat: self.scheduler.last_heartbeat });
         when(!self.may_be_scheduled, Reason::ScheduledRunsNotAllowed { dag_id: dag_id() });
-        if self.assets.is_empty() {
-            let limit =
-                Reason::DagMaxActiveRuns { dag_id: dag_id(), limit: dag.max_active_runs, active: self.active_runs };
-            when(self.next_run_after.is_some() && self.active_runs >= dag.max_active_runs, limit);
-            when(self.next_run_after.is_none(), Reason::NoNextRun { schedule: self.summary.clone() });
-        } else {
-            let is_met = match &self.asset_condition {
-                Some(condition) => is_met(condition, &self.assets),
-                None => self.assets.iter().all(|asset| asset.has_event),
-            };
-            when(!is_met, Reason::AssetsAwaited { assets: self.assets.clone() });
+        match (&self.asset_condition, &self.partitions) {
+            (None, _) => {
+                let limit =
+                    Reason::DagMaxActiveRuns { dag_id: dag_id(), limit: dag.max_active_runs, active: self.active_runs };
+                when(self.next_run_after.is_some() && self.active_runs >= dag.max_active_runs, limit);
+                when(self.next_run_after.is_none(), Reason::NoNextRun { schedule: self.summary.clone() });
+            }
+            (Some(condition), Some(partitions)) => {
+                reasons.extend(self.unmapped_events());
+                reasons.extend(partitions.awaited(condition, &self.known_assets));
+            }
+            (Some(condition), None) => {
+                let (assets, aliases) = self.awaited_assets(condition);
+                let is_met = condition.is_fulfilled(&self.updated, &self.known_assets);
+                when(!is_met, Reason::AssetsAwaited { assets, aliases });
+            }
         }
         if let Some(until) = self.next_run_after.filter(|until| *until > self.now) {
             reasons.push(Reason::NextRunAfter { until });
         }
         if reasons.is_empty() {
-            reasons.push(Reason::Ready { before: 0 });
+            reasons.push(self.next_step());
         }
         DagExplanation {
             dag_id: dag_id(),
@@ -91,19 +126,50 @@ impl Schedule {
             reasons,
         }
     }
+    /// What makes the next run, when nothing keeps it.
+    fn next_step(&self) -> Reason {
+        match &self.custom_timetable {
+            Some(TimetableQuestion { class, asked_at, is_taken }) if self.next_run_after.is_some() => {
+                Reason::TimetableAwaited { timetable: class.clone(), since: *asked_at, is_taken: *is_taken }
+            }
+            _ => Reason::Ready { before: 0 },
+        }
+    }
+
+    fn unmapped_events(&self) -> Option<Reason> {
+        let UnmappedEvents { count: events, since } = self.unmapped;
+        (events > 0).then(|| Reason::PartitionMapperAwaited { dag_id: self.dag_id.clone(), events, since })
+    }
+
+    /// The assets of the condition, each once, and the aliases in it that have led to none.
+    fn awaited_assets(&self, condition: &AssetCondition) -> (Vec<AwaitedAsset>, Vec<String>) {
+        let (mut assets, mut aliases): (Vec<AwaitedAsset>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut add = |key: AssetKey, alias: Option<&String>| {
+            if !assets.iter().any(|asset| asset.name == key.name && asset.uri == key.uri) {
+                let has_event = self.updated.contains(&key);
+                assets.push(AwaitedAsset { name: key.name, uri: key.uri, has_event, alias: alias.cloned() });
+            }
+        };
+        for leaf in condition.leaves() {
+            let keys = condition_assets(leaf, &self.known_assets);
+            match leaf {
+                AssetCondition::Alias(alias) if keys.is_empty() => aliases.push(alias.clone()),
+                AssetCondition::Alias(alias) => keys.into_iter().for_each(|key| add(key, Some(alias))),
+                _ => keys.into_iter().for_each(|key| add(key, None)),
+            }
+        }
+        (assets, aliases)
+    }
 }
 
-/// Whether assets that were updated satisfy a condition. An alias is no asset, and is never updated.
-fn is_met(condition: &Value, assets: &[AwaitedAsset]) -> bool {
-    let parts = |name: &str| condition.get(name).and_then(Value::as_array);
-    if let Some(parts) = parts("all") {
-        return parts.iter().all(|part| is_met(part, assets));
+/// The assets that a part of a condition means. A reference to an asset that is not active is told as it is written.
+pub(super) fn condition_assets(leaf: &AssetCondition, known: &KnownAssets) -> Vec<AssetKey> {
+    let written = |name: &str, uri: &str| AssetKey { name: name.to_owned(), uri: uri.to_owned() };
+    match leaf {
+        AssetCondition::Asset(key) => vec![key.clone()],
+        AssetCondition::NameRef(name) => vec![known.by_name.get(name).cloned().unwrap_or_else(|| written(name, ""))],
+        AssetCondition::UriRef(uri) => vec![known.by_uri.get(uri).cloned().unwrap_or_else(|| written("", uri))],
+        AssetCondition::Alias(alias) => known.by_alias.get(alias).cloned().unwrap_or_default(),
+        AssetCondition::All(_) | AssetCondition::Any(_) => Vec::new(),
     }
-    if let Some(parts) = parts("any") {
-        return parts.iter().any(|part| is_met(part, assets));
-    }
-    let text = |name: &str| condition.get("asset").and_then(|asset| asset.get(name)).and_then(Value::as_str);
-    let is_named =
-        |asset: &&AwaitedAsset| Some(asset.name.as_str()) == text("name") && Some(asset.uri.as_str()) == text("uri");
-    assets.iter().find(is_named).is_some_and(|asset| asset.has_event)
 }

@@ -9,15 +9,17 @@
 
 mod dag;
 mod explainer;
+mod partition;
 mod reason;
 mod run;
 mod surroundings;
 mod task_instance;
 mod wording;
 
-pub use dag::{DagExplanation, Schedule};
+pub use dag::{DagExplanation, Schedule, TimetableQuestion, UnmappedEvents};
 pub use explainer::{Explainer, Explanation, TaskInstanceExplanation, TaskInstances};
-pub use reason::{AwaitedAsset, AwaitedTask, Reason, StateCount};
+pub use partition::{PartitionSchedule, WaitingPartition};
+pub use reason::{AssetOfPartition, AwaitedAsset, AwaitedPartition, AwaitedTask, Reason, StateCount};
 pub use surroundings::{
     Active, Attempt, Backfill, Component, DagFacts, Holder, Pool, Question, Queue, QueuedRun, Surroundings, Trigger,
 };

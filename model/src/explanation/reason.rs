@@ -33,6 +33,36 @@ pub struct AwaitedAsset {
     pub uri: String,
     /// Whether it was updated since the last run that its events made.
     pub has_event: bool,
+    /// The alias that has led to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+}
+
+/// A partition of a Dag that waits for events of its assets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AwaitedPartition {
+    /// Its key.
+    pub partition_key: String,
+    /// The assets of the Dag's schedule.
+    pub assets: Vec<AssetOfPartition>,
+}
+
+/// What a partition of a Dag has of an asset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AssetOfPartition {
+    /// The asset's name.
+    pub name: String,
+    /// Its URI.
+    pub uri: String,
+    /// How many of its partitions have come.
+    pub received: usize,
+    /// Whether they are enough; none: only a plugin can say.
+    pub is_enough: Option<bool>,
+    /// Partitions of the asset that make up the Dag's, and have not come; some of them. Empty where one of any key is
+    /// enough.
+    pub missing: Vec<String>,
+    /// Missing ones that are not listed.
+    pub missing_left_out: usize,
 }
 
 impl AwaitedTask {
@@ -148,8 +178,42 @@ reasons! {
     }
     /// Assets that it is scheduled by have not been updated as it wants.
     AssetsAwaited, "assets_awaited" {
-        /// All of them.
+        /// All of them; of an alias those that events have led to.
         assets: Vec<AwaitedAsset>,
+        /// Aliases that have led to no asset yet.
+        aliases: Vec<String>,
+    }
+    /// No partition of the Dag has the asset events that it needs.
+    PartitionsAwaited, "partitions_awaited" {
+        /// Those that wait, the oldest first.
+        partitions: Vec<AwaitedPartition>,
+        /// Those that are not listed.
+        partitions_left_out: u64,
+    }
+    /// A plugin's partition mapper has still to say which partitions asset events are for.
+    PartitionMapperAwaited, "partition_mapper_awaited" {
+        /// The Dag.
+        dag_id: String,
+        /// How many events wait.
+        events: u64,
+        /// Since when.
+        since: Option<DateTime<Utc>>,
+    }
+    /// The run that is due is made when its timetable, a plugin's, has answered.
+    TimetableAwaited, "timetable_awaited" {
+        /// The class.
+        timetable: String,
+        /// Since when it is asked; none: it is not being asked.
+        since: Option<DateTime<Utc>>,
+        /// Whether a process has taken the question.
+        is_taken: bool,
+    }
+    /// Weight rules of plugins have still to weigh task instances of the run, which start in the order of their weights.
+    WeightsAwaited, "weights_awaited" {
+        /// The run.
+        run_id: String,
+        /// How many task instances.
+        count: u64,
     }
     /// The run waits itself; its own reasons say why.
     RunQueued, "run_queued" {

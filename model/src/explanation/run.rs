@@ -56,6 +56,7 @@ fn queued(explainer: &Explainer<'_>) -> Vec<Reason> {
 fn running(explainer: &Explainer<'_>) -> Vec<Reason> {
     let mut reasons = suspended(explainer);
     reasons.extend(no_scheduler(explainer));
+    reasons.extend(weights(explainer));
     if explainer.times_out() {
         let view = explainer.view();
         let timeout = view.dag.settings.dagrun_timeout.unwrap_or_default().as_seconds_f64();
@@ -72,6 +73,12 @@ pub(super) fn suspended(explainer: &Explainer<'_>) -> Vec<Reason> {
     let stale = dag.is_stale.then(|| Reason::DagStale { dag_id: dag_id() });
     let unknown = dag.was_never_serialized.then(|| Reason::DagNotSerialized { dag_id: dag_id() });
     [paused, stale, unknown].into_iter().flatten().collect()
+}
+
+/// No step is taken in a run before its task instances have their weights.
+pub(super) fn weights(explainer: &Explainer<'_>) -> Option<Reason> {
+    let count = explainer.surroundings().unweighed;
+    (count > 0).then(|| Reason::WeightsAwaited { run_id: explainer.view().run.run_id.clone(), count })
 }
 
 /// Without a scheduler nothing moves that is not a worker's already.

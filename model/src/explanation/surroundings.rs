@@ -21,6 +21,8 @@ pub struct Surroundings {
     pub queued_run: QueuedRun,
     /// The backfill that the run belongs to.
     pub backfill: Option<Backfill>,
+    /// Task instances of the run that a plugin's weight rule has still to weigh.
+    pub unweighed: u64,
     /// The schedulers.
     pub scheduler: Component,
     /// The triggerers.

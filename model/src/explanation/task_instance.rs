@@ -79,6 +79,9 @@ fn waiting(
         reasons.extend(moved_by_scheduler(explainer, Reason::EndsWithoutRunning { state }));
         return reasons;
     }
+    if let Some(weights) = run::weights(explainer).filter(|_| prospect.expands_to.is_some()) {
+        return vec![weights];
+    }
     if let Some(count) = prospect.expands_to {
         return moved_by_scheduler(explainer, Reason::ReadyToExpand { count });
     }
@@ -86,6 +89,7 @@ fn waiting(
         reasons.extend(not_expanded(explainer, index));
     }
     let mut all = run::suspended(explainer);
+    all.extend(run::weights(explainer));
     all.append(&mut reasons);
     if all.is_empty() {
         return moved_by_scheduler(explainer, Reason::Ready { before: 0 });

@@ -209,6 +209,16 @@ fn what_is_beyond_the_queue_tells_whom_it_waits_for() {
 }
 
 #[test]
+fn a_run_that_plugins_have_still_to_weigh_says_so() {
+    let mut fixture = Fixture::new(DagRunState::Running);
+    fixture.surroundings.unweighed = 2;
+    assert_eq!(fixture.explain().reasons, [Reason::WeightsAwaited { run_id: "r".to_owned(), count: 2 }]);
+    assert_eq!(fixture.codes("c"), ["weights_awaited"]);
+    fixture.surroundings.unweighed = 0;
+    assert_eq!(fixture.codes("c"), ["ready"]);
+}
+
+#[test]
 fn many_task_instances_that_wait_for_the_same_are_told_of_once() {
     let mut fixture = Fixture::new(DagRunState::Running);
     let c = fixture.dag.index_of("c").expect("a task");

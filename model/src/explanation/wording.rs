@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::reason::{AwaitedTask, Reason, StateCount};
+use super::reason::{AssetOfPartition, AwaitedAsset, AwaitedPartition, AwaitedTask, Reason, StateCount};
 use super::surroundings::Holder;
 use crate::state::TaskInstanceState;
 use crate::trigger_rule::TriggerRule;
@@ -23,12 +23,16 @@ impl Display for Reason {
             | Self::BackfillMaxActiveRuns { .. }
             | Self::RunQueued { .. }
             | Self::RunEnded { .. }
-            | Self::RunTimedOut { .. } => self.of_run(f),
+            | Self::RunTimedOut { .. }
+            | Self::WeightsAwaited { .. } => self.of_run(f),
             Self::NextRunAfter { .. }
             | Self::NoNextRun { .. }
             | Self::DagMaxActiveRuns { .. }
             | Self::ScheduledRunsNotAllowed { .. }
-            | Self::AssetsAwaited { .. } => self.of_schedule(f),
+            | Self::AssetsAwaited { .. }
+            | Self::PartitionsAwaited { .. }
+            | Self::PartitionMapperAwaited { .. }
+            | Self::TimetableAwaited { .. } => self.of_schedule(f),
             Self::ReadyToExpand { .. }
             | Self::Ready { .. }
             | Self::EndsWithoutRunning { .. }
@@ -104,6 +108,11 @@ impl Reason {
             Self::RunEnded { run_id, state } => {
                 write!(f, "the run {run_id:?} has ended as {state}: nothing more is started in it unless it is cleared")
             }
+            Self::WeightsAwaited { run_id, count } => write!(
+                f,
+                "the run {run_id:?} waits for a plugin's weight rule, which has still to weigh {}",
+                many(*count, "task instance")
+            ),
             Self::RunTimedOut { run_id, timeout } => write!(
                 f,
                 "the run {run_id:?} takes longer than dagrun_timeout ({timeout} s): it fails at the next scheduling step"
@@ -127,15 +136,48 @@ impl Reason {
             Self::ScheduledRunsNotAllowed { dag_id } => {
                 write!(f, "Dag {dag_id:?} allows no runs of its schedule (allowed_run_types)")
             }
-            Self::AssetsAwaited { assets } => {
-                f.write_str("assets that it is scheduled by have not been updated since the last run:")?;
-                for (place, asset) in assets.iter().enumerate() {
-                    let comma = if place > 0 { "," } else { "" };
-                    let seen = if asset.has_event { "updated" } else { "not updated" };
-                    write!(f, "{comma} {:?} ({seen})", asset.name)?;
-                }
-                Ok(())
+            Self::AssetsAwaited { assets, aliases } => {
+                f.write_str("assets that it is scheduled by have not been updated since the last run: ")?;
+                let assets = assets.iter().map(|AwaitedAsset { name, uri, has_event, alias }| {
+                    let seen = if *has_event { "updated" } else { "not updated" };
+                    let by = alias.as_ref().map(|alias| format!(", by alias {alias:?}")).unwrap_or_default();
+                    format!("{:?} ({seen}{by})", if name.is_empty() { uri } else { name })
+                });
+                let aliases = aliases.iter().map(|alias| format!("alias {alias:?} (has led to no asset yet)"));
+                f.write_str(&assets.chain(aliases).collect::<Vec<_>>().join(", "))
             }
+            Self::PartitionsAwaited { partitions, .. } if partitions.is_empty() => {
+                f.write_str("no asset event for a partition has come since the last run")
+            }
+            Self::PartitionsAwaited { partitions, partitions_left_out } => {
+                f.write_str("no partition has the asset events that it needs: ")?;
+                for (place, AwaitedPartition { partition_key, assets }) in partitions.iter().enumerate() {
+                    write!(f, "{}{partition_key:?} with {}", if place > 0 { "; " } else { "" }, Parts(assets))?;
+                }
+                if *partitions_left_out > 0 { write!(f, "; and {partitions_left_out} more") } else { Ok(()) }
+            }
+            Self::PartitionMapperAwaited { events, since, .. } => write!(
+                f,
+                "{} for the answer of a plugin's partition mapper{}",
+                if *events == 1 { "1 asset event waits".to_owned() } else { format!("{events} asset events wait") },
+                Since(*since)
+            ),
+            Self::TimetableAwaited { timetable, since: None, .. } => {
+                write!(f, "a run is due: it is made when its timetable, {timetable} of a plugin, has been asked")
+            }
+            Self::TimetableAwaited { timetable, since, is_taken: true } => {
+                write!(
+                    f,
+                    "a run is due: it waits{} for the answer of its timetable, {timetable} of a plugin",
+                    Since(*since)
+                )
+            }
+            Self::TimetableAwaited { timetable, since, is_taken: false } => write!(
+                f,
+                "a run is due: its timetable, {timetable} of a plugin, was asked, but{} no Dag processor or scheduler has \
+                 taken the question",
+                Since(*since)
+            ),
             _ => Ok(()),
         }
     }
@@ -436,6 +478,34 @@ impl Display for Tasks<'_> {
             write!(f, "{}{:?} ({})", if place > 0 { ", " } else { "" }, task.task_id, States(&task.states))?;
         }
         if self.1 > 0 { write!(f, " and {} more", self.1) } else { Ok(()) }
+    }
+}
+
+/// `"a" (1 received, missing "x", "y" and 3 more), "b" (nothing received)`.
+struct Parts<'a>(&'a [AssetOfPartition]);
+
+impl Display for Parts<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (place, part) in self.0.iter().enumerate() {
+            write!(f, "{}{:?} (", if place > 0 { ", " } else { "" }, part.name)?;
+            match part.received {
+                0 => f.write_str("nothing received")?,
+                received => write!(f, "{received} received")?,
+            }
+            match part.is_enough {
+                Some(true) => f.write_str(", enough")?,
+                None => f.write_str(", a plugin says whether it is enough")?,
+                Some(false) if !part.missing.is_empty() => {
+                    write!(f, ", missing {}", Names(&part.missing))?;
+                    if part.missing_left_out > 0 {
+                        write!(f, " and {} more", part.missing_left_out)?;
+                    }
+                }
+                Some(false) => {}
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
     }
 }
 

@@ -110,6 +110,21 @@ async fn a_running_run_of_a_paused_dag_starts_nothing_new() {
 }
 
 #[tokio::test]
+async fn a_run_waits_for_the_weights_of_a_plugin() {
+    let mut world = World::new().await;
+    let weighed = json!({"weight_rule": "company.Weigh"});
+    world.add_dag(&DagBuilder::new("d").task("a", &["b"], weighed.clone()).task("b", &[], weighed)).await;
+    world.trigger("d", "r").await;
+    world.start_scheduler(options()).await;
+    let told = reasons_until(&world, "d", "r", "a", &["weights_awaited"]).await;
+    assert_eq!(parameters(&told[0]), json!({"run_id": "r", "count": 2}));
+    assert_eq!(codes(&explain(&world, "d", "r").await.reasons), ["weights_awaited"]);
+    by_hand(&world, "DELETE FROM tradewind.priority_weight").await;
+    assert!(explain(&world, "d", "r").await.reasons.is_empty());
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_dag_that_was_never_serialized_is_named() {
     let world = World::new().await;
     world.add_dag(&DagBuilder::new("d").task("t", &[], json!({}))).await;
