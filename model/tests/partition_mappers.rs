@@ -148,7 +148,7 @@ proptest! {
 /// The date that a schedule reads from a key, or what it has against it.
 fn resolved(class: &str, arguments: Value, key: &str) -> Result<Option<String>, String> {
     let serialized = json!({"__type": class, "__var": arguments});
-    let timetable = Timetable::from_serialized(&serialized).unwrap();
+    let timetable = Timetable::from_serialized(&serialized).expect("a timetable");
     let date = resolve_partition_date(&timetable, &serialized["__var"], key);
     date.map(|date| date.map(|date| date.to_rfc3339())).map_err(|error| error.to_string())
 }
