@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 use tradewind_bundle::configuration::airflow_folder;
+use tradewind_model::partition::PartitionMappers;
 
 /// Columns that depend on the moment of parsing.
 const VOLATILE: [&str; 3] = ["last_parsed_time", "last_parse_duration", "last_expired"];
@@ -160,6 +161,15 @@ pub(crate) fn drop_what_only_python_knows(facts: &mut Value) {
     let shown = ["timetable_summary", "timetable_description", "timetable_periodic"];
     if let Some(dag) = facts["dag"].as_object_mut() {
         OCCURRENCE.iter().chain(&shown).for_each(|column| drop(dag.remove(*column)));
+    }
+}
+
+/// Takes out what is shown of partition mappers, where one of them is a plugin's own.
+pub(crate) fn drop_what_plugins_map(facts: &mut Value) {
+    let arguments = &facts["versions"][0]["data"]["dag"]["timetable"]["__var"];
+    let is_foreign = PartitionMappers::from_serialized(arguments).is_ok_and(|mappers| mappers.has_foreign());
+    if is_foreign && let Some(dag) = facts["dag"].as_object_mut() {
+        dag.remove("partition_mapper_info");
     }
 }
 
