@@ -1,7 +1,7 @@
 //! The body of a request as it came, before it is read.
 
 use crate::error::ApiError;
-use axum::body::{Body, BodyDataStream, to_bytes};
+use axum::body::{Body, BodyDataStream, HttpBody as _, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -51,6 +51,9 @@ impl<S: Send + Sync> FromRequest<S> for RequestBody {
 /// Receives the whole body before anything else is looked at: a client that is answered, and cut off, while it still
 /// sends, would see a broken connection instead of the refusal.
 pub(crate) async fn receive(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
     let (parts, body) = request.into_parts();
     match received(body.into_data_stream()).await {
         Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,

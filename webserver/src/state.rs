@@ -1,7 +1,7 @@
 //! What every handler can reach.
 
 use crate::api_v2::logs::LoggedAttempts;
-use crate::auth::{self, AuthManager};
+use crate::auth::{self, AuthManager, CheckedTokens};
 use crate::kept::{SharedWork, Snapshot};
 use crate::kept_logs::KeptLogs;
 use crate::options::{Options, OptionsError};
@@ -50,8 +50,10 @@ pub(crate) struct Shared {
     pub logged_attempts: LoggedAttempts,
     /// Logs whose files have not changed since.
     pub logs: KeptLogs,
+    /// Tokens that were checked lately.
+    pub checked_tokens: CheckedTokens,
     /// Whether tokens are revoked, as is being asked.
-    pub revocations: SingleFlight<String, (bool, Snapshot)>,
+    pub revocations: SingleFlight<Arc<str>, (bool, Snapshot)>,
     /// Answers that are being made, and those that still hold.
     pub answers: SharedAnswers,
     /// Lines of the grid, by Dag and run.
@@ -86,6 +88,7 @@ impl App {
             remote_logs: Reader::from_config(&config)?,
             logged_attempts: LoggedAttempts::default(),
             logs: KeptLogs::default(),
+            checked_tokens: CheckedTokens::default(),
             revocations: SingleFlight::default(),
             answers: SharedAnswers::default(),
             grid_lines: SharedWork::default(),

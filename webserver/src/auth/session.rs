@@ -1,5 +1,6 @@
 //! Session tokens: bearer header or cookie.
 
+use super::checked_tokens::Checked;
 use super::manager::Identity;
 use crate::error::{ApiError, ApiResult};
 use crate::kept::Snapshot;
@@ -11,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use std::sync::Arc;
 use tradewind_airflow::jwt::TokenError;
 
 /// The cookie that carries the session token; the UI sets it after the log-in.
@@ -74,31 +76,43 @@ async fn known(parts: &Parts, app: &App) -> ApiResult<Known> {
 }
 
 async fn known_by_token(token: &str, app: &App) -> ApiResult<Known> {
-    let claims = app.jwt.check(token).map_err(|error| match error {
-        TokenError::Expired => ApiError::unauthorized("Token Expired"),
-        TokenError::Invalid(_) => ApiError::forbidden("Invalid JWT token"),
-    })?;
+    let Checked { identity, jti, .. } = match app.checked_tokens.get(token) {
+        Some(checked) => checked,
+        None => check(token, app)?,
+    };
     let mut snapshot = None;
-    if let Some(jti) = claims.get("jti").and_then(|jti| jti.as_str()) {
+    if let Some(jti) = &jti {
         let (is_revoked, seen) = is_revoked(jti, app).await?;
         if is_revoked {
             return Err(ApiError::forbidden("Invalid JWT token"));
         }
         snapshot = Some(seen);
     }
-    let identity = app.auth_manager.identity(&claims).ok_or_else(|| ApiError::forbidden("Invalid JWT token"))?;
     Ok(Known { identity, snapshot })
+}
+
+/// What a token says, if its signature and its dates are right.
+fn check(token: &str, app: &App) -> ApiResult<Checked> {
+    let claims = app.jwt.check(token).map_err(|error| match error {
+        TokenError::Expired => ApiError::unauthorized("Token Expired"),
+        TokenError::Invalid(_) => ApiError::forbidden("Invalid JWT token"),
+    })?;
+    let identity = app.auth_manager.identity(&claims).ok_or_else(|| ApiError::forbidden("Invalid JWT token"))?;
+    let checked = Checked::new(identity, &claims);
+    app.checked_tokens.put(token, checked.clone());
+    Ok(checked)
 }
 
 /// Whether somebody has logged out with that token, and what the database looked like when that was asked. A page sends many
 /// requests with one token at once.
-async fn is_revoked(jti: &str, app: &App) -> ApiResult<(bool, Snapshot)> {
+async fn is_revoked(jti: &Arc<str>, app: &App) -> ApiResult<(bool, Snapshot)> {
     let ask = async {
         let statement = "SELECT EXISTS (SELECT FROM revoked_token WHERE jti = $1), pg_current_snapshot()::text";
-        let (is_revoked, snapshot): (bool, String) = sqlx::query_as(statement).bind(jti).fetch_one(&app.pool).await?;
+        let (is_revoked, snapshot): (bool, String) =
+            sqlx::query_as(statement).bind(&**jti).fetch_one(&app.pool).await?;
         Ok::<_, sqlx::Error>((is_revoked, Snapshot::from(snapshot)))
     };
-    Ok(app.revocations.run(&jti.to_owned(), ask).await?)
+    Ok(app.revocations.run(jti, ask).await?)
 }
 
 /// Every token a request presents, so that a log-out revokes them all.
