@@ -1,5 +1,6 @@
 //! The virtual environment with the installed packages, and copies of it.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -65,34 +66,39 @@ impl Packages {
 
     /// Makes a copy whose files are shared where the file system can: who installs a package replaces files, and writes into none.
     pub(crate) fn copy_to(&self, target: &Path) -> io::Result<Self> {
-        for entry in WalkDir::new(&self.root) {
+        // It may be reached through a link.
+        let real = fs::canonicalize(&self.root)?;
+        let mut names = vec![self.root.to_string_lossy(), real.to_string_lossy()];
+        // One may begin with the other.
+        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        names.dedup();
+        for entry in WalkDir::new(&real) {
             let entry = entry?;
-            let Ok(path) = entry.path().strip_prefix(&self.root) else { continue };
+            let Ok(path) = entry.path().strip_prefix(&real) else { continue };
             let copy = target.join(path);
             if entry.file_type().is_dir() {
                 fs::create_dir(&copy)?;
             } else if entry.path_is_symlink() {
                 symlink(fs::read_link(entry.path())?, &copy)?;
             } else if path == Path::new(CONFIGURATION) || path.starts_with(PROGRAMS) {
-                self.copy_moved(entry.path(), &copy, target)?;
+                copy_moved(entry.path(), &copy, &names, target)?;
             } else if fs::hard_link(entry.path(), &copy).is_err() {
                 fs::copy(entry.path(), &copy)?;
             }
         }
         Ok(Self::new(target))
     }
+}
 
-    /// Copies a file in which the folder of the environment may be named.
-    fn copy_moved(&self, from: &Path, to: &Path, target: &Path) -> io::Result<()> {
-        let content = fs::read(from)?;
-        let (here, there) = (self.root.to_string_lossy(), target.to_string_lossy());
-        match String::from_utf8(content) {
-            Ok(text) => fs::write(to, text.replace(here.as_ref(), there.as_ref()))?,
-            // A program of machine code.
-            Err(binary) => fs::write(to, binary.as_bytes())?,
-        }
-        fs::set_permissions(to, fs::Permissions::from_mode(fs::metadata(from)?.permissions().mode()))
+/// Copies a file in which the folder of the environment may be named, by each of its names.
+fn copy_moved(from: &Path, to: &Path, names: &[Cow<'_, str>], target: &Path) -> io::Result<()> {
+    let target = target.to_string_lossy();
+    match String::from_utf8(fs::read(from)?) {
+        Ok(text) => fs::write(to, names.iter().fold(text, |text, name| text.replace(name.as_ref(), &target)))?,
+        // A program of machine code.
+        Err(binary) => fs::write(to, binary.as_bytes())?,
     }
+    fs::set_permissions(to, fs::Permissions::from_mode(fs::metadata(from)?.permissions().mode()))
 }
 
 #[cfg(test)]
@@ -122,5 +128,23 @@ mod tests {
         assert_eq!(tool, format!("#!{}/bin/python\n", target.display()));
         assert_eq!(fs::metadata(target.join("bin/tool")).expect("a file").permissions().mode() & 0o777, 0o755);
         assert_eq!(fs::read_link(target.join("bin/python")).expect("a link"), Path::new("/usr/bin/python3"));
+    }
+    #[test]
+    fn an_environment_behind_a_link_is_copied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = fs::canonicalize(folder.path()).expect("a folder");
+        let (root, link) = (folder.join("base"), folder.join("base-link"));
+        fs::create_dir_all(root.join("bin")).expect("a folder");
+        for named in [&root, &link] {
+            let program = root.join("bin").join(named.file_name().unwrap_or_default());
+            fs::write(program, format!("#!{}/bin/python\n", named.display())).expect("a file");
+        }
+        symlink(&root, &link).expect("a link");
+        let target = folder.join("copy");
+        Packages::new(&link).copy_to(&target).expect("a copy");
+        for program in ["base", "base-link"] {
+            let text = fs::read_to_string(target.join("bin").join(program)).expect("a program");
+            assert_eq!(text, format!("#!{}/bin/python\n", target.display()));
+        }
     }
 }
