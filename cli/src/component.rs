@@ -13,6 +13,7 @@ use tradewind_bundle::configuration;
 use tradewind_bundle::health::BundleHealth;
 use tradewind_dag_processor::{self as dag_processor, DagProcessor};
 use tradewind_environment::keeper::Keeper;
+use tradewind_environment::logs::BuildLogs;
 use tradewind_environment::manifest::Component as Environment;
 use tradewind_environment::store::Environment as BucketEnvironment;
 use tradewind_fleet::web::WebFleet;
@@ -124,9 +125,22 @@ async fn run_scheduler(config: &Config, shutdown: CancellationToken) -> Result<(
 
 async fn run_dag_processor(config: &Config, num_runs: i64, shutdown: CancellationToken) -> Result<()> {
     let database = connect("dag-processor", config).await?;
+    let keeper = environment::keeper(config, &database, Environment::Scheduler, Idle::default()).await?;
+    let logs = keeper.as_ref().map(Keeper::logs);
+    let outcome = parse_dags(config, num_runs, database, keeper, shutdown).await;
+    send_rest(logs).await;
+    outcome
+}
+
+async fn parse_dags(
+    config: &Config,
+    num_runs: i64,
+    database: Database,
+    mut keeper: Option<Keeper>,
+    shutdown: CancellationToken,
+) -> Result<()> {
     let airflow = Venv::find(config)?.airflow().to_owned();
     let options = dag_processor::Options::from_config(config, Some(&airflow))?;
-    let mut keeper = environment::keeper(config, &database, Environment::Scheduler, Idle::default()).await?;
     let host = match &mut keeper {
         Some(keeper) => keeper.start_leading().await?,
         None => PyHost::start(pyhost_options(config)?).await?,
@@ -180,7 +194,22 @@ async fn run_worker(
     let idle = usize::try_from(config.int("tradewind", "worker_idle_children")?)
         .map_err(|_| config.invalid("tradewind", "worker_idle_children", "a whole number of at least 0"))?;
     let reserve = Idle { tasks: idle, dag_files: 0 };
-    let mut keeper = environment::keeper(config, &database, Environment::Worker, reserve).await?;
+    let keeper = environment::keeper(config, &database, Environment::Worker, reserve).await?;
+    let logs = keeper.as_ref().map(Keeper::logs);
+    let outcome = run_tasks(config, options, id, reserve, database, keeper, shutdown).await;
+    send_rest(logs).await;
+    outcome
+}
+
+async fn run_tasks(
+    config: &Config,
+    options: worker::Options,
+    id: Option<Uuid>,
+    reserve: Idle,
+    database: Database,
+    mut keeper: Option<Keeper>,
+    shutdown: CancellationToken,
+) -> Result<()> {
     let host = match &mut keeper {
         Some(keeper) => match keeper.start_following(&shutdown).await? {
             Some(host) => host,
@@ -211,6 +240,13 @@ async fn run_worker(
     following.inspect(JoinHandle::abort);
     host.stop().await;
     outcome
+}
+
+/// Sends what is left of the logs of environments that were built.
+async fn send_rest(logs: Option<BuildLogs>) {
+    if let Some(logs) = logs {
+        logs.stop().await;
+    }
 }
 
 /// Without an address the socket is that of the first web server, beside which this one serves.

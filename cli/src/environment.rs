@@ -12,7 +12,7 @@ use tradewind_environment::store::Environment;
 use tradewind_metadata::Database;
 use tradewind_supervisor::pyhost::Idle;
 
-use crate::component::pyhost_options;
+use crate::component::{hostname, pyhost_options};
 use crate::venv::Venv;
 
 /// Who keeps the interpreter of a process in that environment; none: the bucket describes none, and nothing is asked of AWS.
@@ -25,7 +25,8 @@ pub(crate) async fn keeper(
     let Some(options) = Options::from_config(config)? else { return Ok(None) };
     let account = Account::from_environment().await;
     let installed = Venv::find(config)?;
-    let builder = Builder::new(config, options, &account, installed.root(), component, pyhost_options(config)?)?;
+    let children = pyhost_options(config)?;
+    let builder = Builder::new(config, options, &account, installed.root(), component, children, &hostname())?;
     Ok(Some(Keeper::new(builder, database.clone(), idle)))
 }
 

@@ -16,6 +16,7 @@ use tradewind_bundle::manifest::ObjectState;
 use tradewind_supervisor::pyhost;
 
 use crate::configuration::{ObjectPath, Options};
+use crate::logs::{self, BuildLog, BuildLogs};
 use crate::manifest::{Component, Manifest, Part};
 use crate::packages::Packages;
 use crate::plugins::{self, PluginsError};
@@ -29,10 +30,6 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// How long Airflow may take to be imported, and packages to be checked.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Names of logs, as Amazon MWAA begins those of its log streams.
-const REQUIREMENTS_LOG: &str = "requirements_install";
-const SCRIPT_LOG: &str = "startup_script_execution";
 
 /// What tells of packages that do not go together, in lines of `pip check` and `uv pip check`.
 const CONFLICT_WORDS: &[&str] = &[" requires ", " has requirement ", " is not supported on this platform"];
@@ -109,12 +106,13 @@ pub struct Builder {
     /// How children are started without an environment of the bucket.
     children: pyhost::Options,
     home: PathBuf,
-    logs: PathBuf,
+    logs: BuildLogs,
     configured: BTreeSet<String>,
 }
 
 impl Builder {
-    /// A builder on top of installed packages; `children` says how an interpreter on these is started.
+    /// A builder on top of installed packages; `children` says how an interpreter on these is started, and `hostname` what this
+    /// machine is called in the names of logs.
     ///
     /// # Errors
     /// When an option is missing.
@@ -125,8 +123,10 @@ impl Builder {
         base: &Path,
         component: Component,
         children: pyhost::Options,
+        hostname: &str,
     ) -> Result<Self, ConfigError> {
         Ok(Self {
+            logs: BuildLogs::from_config(config, component, &children, hostname)?,
             bucket: Bucket::new(account, &options.bucket),
             options,
             base: Packages::new(base),
@@ -134,7 +134,6 @@ impl Builder {
             store: Store::new(config.home().join("python_environments")),
             children: children.with_variable("MWAA_AIRFLOW_COMPONENT", component.name()),
             home: config.home().to_owned(),
-            logs: PathBuf::from(config.string("logging", "base_log_folder")?).join("python_environments"),
             configured: startup_script::configured(config),
         })
     }
@@ -143,6 +142,12 @@ impl Builder {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// What is said while it builds.
+    #[must_use]
+    pub fn logs(&self) -> &BuildLogs {
+        &self.logs
     }
 
     /// How an interpreter is started in an environment; without one: on the installed packages.
@@ -227,17 +232,18 @@ impl Builder {
 
     async fn fill(&self, manifest: &Manifest, version: &str, place: &Place) -> Result<Facts, BuildError> {
         let mut facts = Facts::default();
-        fs::create_dir_all(&self.logs).map_err(|error| self.failed("", error.into()))?;
         if let Some(part) = &manifest.plugins {
             self.unpack_plugins(part, place).await?;
             facts.has_plugins = true;
         }
         self.copy_packages(place).await?;
         if let Some(part) = &manifest.startup_script {
-            facts.variables = self.run_script(part, place, &facts, &self.log(version, SCRIPT_LOG)).await?;
+            let log = self.log(logs::SCRIPT, version)?;
+            facts.variables = told(&log, self.run_script(part, place, &facts, &log).await)?;
         }
         if let Some(part) = &manifest.requirements {
-            self.install(part, place, &facts, &self.log(version, REQUIREMENTS_LOG)).await?;
+            let log = self.log(logs::REQUIREMENTS, version)?;
+            told(&log, self.install(part, place, &facts, &log).await)?;
         }
         Ok(facts)
     }
@@ -262,7 +268,7 @@ impl Builder {
         part: &Part,
         place: &Place,
         facts: &Facts,
-        log: &Path,
+        log: &BuildLog,
     ) -> Result<BTreeMap<String, String>, BuildError> {
         let failed = |reason| self.failed(&part.key, reason);
         let script = self.fetch(part, &place.file("startup.sh")).await?;
@@ -270,8 +276,8 @@ impl Builder {
         let variables = place.variables(facts, self.children.clone()).environment;
         let command = self.prepared(startup_script::command(&script, &written), &variables);
         let limit = self.options.startup_script_timeout;
-        let step = Step { what: "the start-up script", command, log: log.to_owned(), limit };
-        step.run().await.map_err(|error| failed(Reason::Script(error, log.to_owned())))?;
+        let step = Step { what: "the start-up script", command, log, limit };
+        step.run().await.map_err(|error| failed(Reason::Script(error, log.path().to_owned())))?;
         let text = fs::read(&written).map_err(|_| failed(Reason::NoExports))?;
         // It may hold secrets.
         fs::remove_file(&written).map_err(|error| failed(error.into()))?;
@@ -282,10 +288,11 @@ impl Builder {
                 "the start-up script exports variables that are reserved, or set by the configuration; they stay what they were"
             );
         }
+        exports.variables.iter().for_each(|(name, value)| self.logs.learn(name, value));
         Ok(exports.variables)
     }
 
-    async fn install(&self, part: &Part, place: &Place, facts: &Facts, log: &Path) -> Result<(), BuildError> {
+    async fn install(&self, part: &Part, place: &Place, facts: &Facts, log: &BuildLog) -> Result<(), BuildError> {
         let failed = |reason| self.failed(&part.key, reason);
         let folder = place.file("requirements");
         fs::create_dir(&folder).map_err(|error| failed(error.into()))?;
@@ -308,10 +315,10 @@ impl Builder {
         let step = Step {
             what: "the installation of the requirements",
             command: self.prepared(installer.install(&packages, &file, &[kept]), &variables),
-            log: log.to_owned(),
+            log,
             limit: self.options.requirements_timeout,
         };
-        step.run().await.map_err(|error| failed(Reason::Requirements(error, log.to_owned())))?;
+        step.run().await.map_err(|error| failed(Reason::Requirements(error, log.path().to_owned())))?;
         self.check(installer, &packages, &variables, &before, log).await.map_err(failed)
     }
 
@@ -323,7 +330,7 @@ impl Builder {
         packages: &Packages,
         variables: &Variables,
         before: &BTreeSet<String>,
-        log: &Path,
+        log: &BuildLog,
     ) -> Result<(), Reason> {
         if !packages.names()?.contains(&format!("apache_airflow_core-{AIRFLOW_VERSION}")) {
             return Err(Reason::OtherAirflow);
@@ -336,13 +343,8 @@ impl Builder {
         let mut import = Command::new(packages.program("python"));
         import.args(["-c", "import airflow, airflow.sdk"]);
         let command = self.prepared(import, variables);
-        let step = Step {
-            what: "importing Airflow after the installation",
-            command,
-            log: log.to_owned(),
-            limit: CHECK_TIMEOUT,
-        };
-        step.run().await.map_err(|error| Reason::Requirements(error, log.to_owned()))
+        let step = Step { what: "importing Airflow after the installation", command, log, limit: CHECK_TIMEOUT };
+        step.run().await.map_err(|error| Reason::Requirements(error, log.path().to_owned()))
     }
 
     /// What the installer says of packages that do not go together.
@@ -386,8 +388,8 @@ impl Builder {
         Ok(file.to_owned())
     }
 
-    fn log(&self, version: &str, name: &str) -> PathBuf {
-        self.logs.join(format!("{name}_{version}.log"))
+    fn log(&self, what: &str, version: &str) -> Result<BuildLog, BuildError> {
+        self.logs.begin(what, version).map_err(|error| self.failed("", error.into()))
     }
 
     /// The error that an object is the reason of; without a key: the first that there is.
@@ -399,4 +401,16 @@ impl Builder {
         };
         BuildError { url, reason }
     }
+}
+
+/// Adds to a log why it was for nothing, unless the program has said so.
+fn told<T>(log: &BuildLog, outcome: Result<T, BuildError>) -> Result<T, BuildError> {
+    if let Err(BuildError { url, reason }) = &outcome {
+        match reason {
+            Reason::Script(StepError::Failed { .. } | StepError::TimedOut { .. }, _)
+            | Reason::Requirements(StepError::Failed { .. } | StepError::TimedOut { .. }, _) => {}
+            _ => log.add(&format!("{url} cannot be used: {reason}")),
+        }
+    }
+    outcome
 }

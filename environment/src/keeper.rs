@@ -12,6 +12,7 @@ use tradewind_supervisor::pyhost::{Idle, PyHost, PyHostError};
 
 use crate::build::{BuildError, Builder};
 use crate::health::EnvironmentHealth;
+use crate::logs::BuildLogs;
 use crate::manifest::Manifest;
 use crate::store::Environment;
 
@@ -80,6 +81,12 @@ impl Keeper {
     #[must_use]
     pub fn health(&self) -> EnvironmentHealth {
         self.health.clone()
+    }
+
+    /// What is said while environments are built, now and later.
+    #[must_use]
+    pub fn logs(&self) -> BuildLogs {
+        self.builder.logs().clone()
     }
 
     /// The environment in use; none: the installed packages.

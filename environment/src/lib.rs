@@ -11,6 +11,7 @@ pub mod build;
 pub mod configuration;
 pub mod health;
 pub mod keeper;
+pub mod logs;
 pub mod manifest;
 pub mod packages;
 mod plugins;

@@ -7,6 +7,7 @@ use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tradewind_airflow::log_format::Level;
+use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_aws::logs::{EVENT_OVERHEAD, LogEvent, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_SPAN};
 
 /// The longest message: a request has to take it.
@@ -18,6 +19,27 @@ const SHORTENED_BYTES: usize = MAX_MESSAGE_BYTES / 4;
 /// Events that are older, or newer, are not taken by CloudWatch; less than its 14 days and 2 hours.
 const OLDEST: i64 = 13 * 24 * 3_600 * 1_000;
 const NEWEST: i64 = 3_600 * 1_000;
+
+/// What lines of a file are.
+#[derive(Debug, Clone)]
+pub(crate) enum Lines {
+    /// Each may say when it happened, and how important it is: what is less important than this is left out.
+    Events(Level),
+    /// Text, whatever it looks like, of which nothing but blank lines is left out, and secrets are hidden. It happened when it was
+    /// read.
+    Text(SecretsMasker),
+}
+
+impl Lines {
+    /// The event of a line, if it is to be sent.
+    pub(crate) fn event(&self, line: &str, now: i64) -> Option<LogEvent> {
+        match self {
+            Self::Events(level) => event(line, *level, now),
+            Self::Text(_) if line.trim().is_empty() => None,
+            Self::Text(masker) => Some(LogEvent { timestamp: now, message: fitting(&masker.redact_text(line)) }),
+        }
+    }
+}
 
 /// What has to be known of a line.
 #[derive(Deserialize)]
@@ -36,7 +58,7 @@ pub(crate) fn now() -> i64 {
 
 /// The event of a line; none for one that is blank or less important than `level`. It happened when the line says, or else
 /// `now`; a line that says no level is important.
-pub(crate) fn event(line: &str, level: Level, now: i64) -> Option<LogEvent> {
+fn event(line: &str, level: Level, now: i64) -> Option<LogEvent> {
     if line.trim().is_empty() {
         return None;
     }
@@ -104,6 +126,8 @@ pub(crate) fn requests(mut events: Vec<LogEvent>) -> Vec<Vec<LogEvent>> {
 
 #[cfg(test)]
 mod tests {
+    use tradewind_airflow::config::{Config, Environment};
+
     use super::*;
 
     const NOW: i64 = 1_800_000_000_000;
@@ -132,6 +156,21 @@ mod tests {
             [sent("debug"), sent("info"), sent("warning"), sent("critical"), sent("odd")],
             [false, false, true, true, true]
         );
+    }
+
+    #[test]
+    fn text_keeps_its_order_whatever_it_looks_like() {
+        let line = r#"{"timestamp":"2027-01-15T08:00:00Z","level":"debug"}"#;
+        let config = Config::from_environment(&Environment::default()).expect("a configuration");
+        let masker = SecretsMasker::from_config(&config).expect("a masker");
+        let text = Lines::Text(masker.clone());
+        let told = text.event(line, NOW + 7).expect("an event");
+        assert_eq!((told.timestamp, told.message.as_str()), (NOW + 7, line));
+        assert_eq!(text.event(" \t", NOW), None);
+        masker.add(&Value::String("learnt later".to_owned()), None);
+        let told = text.event("what was learnt later", NOW).expect("an event");
+        assert_eq!(told.message, "what was ***");
+        assert_eq!(Lines::Events(Level::Info).event(line, NOW), None);
     }
 
     #[test]

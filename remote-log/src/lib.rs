@@ -1,6 +1,6 @@
 //! Logs beyond the files of a machine: CloudWatch Logs and S3, to and from.
 //!
-//! - [`Shipping`] sends the logs of attempts, [`Reader`] reads them back where no file has them.
+//! - [`Shipping`] sends the logs of attempts, [`Reader`] reads them back where no file has them. It sends other files as well.
 //! - [`ProcessLog`] sends what a process says of itself.
 //!
 //! Sending happens beside the work and holds nothing up. What an attempt writes lies in its file, which is what is read when a
@@ -17,6 +17,6 @@ mod shipping;
 mod tail;
 
 pub use options::{Folder, Group, Kind, Place, TaskLogs, child_variables, group};
-pub use process::{ProcessLog, ProcessLogWriter, Sending};
+pub use process::{ProcessLog, ProcessLogWriter, Sending, stream_of};
 pub use reader::{Reader, RemoteLog, RemotePart};
 pub use shipping::{Follow, Shipping, stream_name};

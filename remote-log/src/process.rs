@@ -138,8 +138,14 @@ fn stream_name(component: &str, hostname: &str) -> String {
     if Kind::of_component(component) == Some(Kind::DagProcessing) {
         return "dag-processor-manager.log".to_owned();
     }
+    stream_of(component, hostname)
+}
+
+/// The name of the stream of what begins now on this machine, as in an Amazon MWAA environment.
+#[must_use]
+pub fn stream_of(what: &str, hostname: &str) -> String {
     let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    format!("{component}_{hostname}_{epoch}.log")
+    format!("{what}_{hostname}_{epoch}.log")
 }
 
 impl Sending {

@@ -1,4 +1,4 @@
-//! Sends the logs of attempts, and of Dag files, from their files.
+//! Sends the logs of attempts, of Dag files, and of programs, from their files.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -11,10 +11,11 @@ use tokio::sync::{OnceCell, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tradewind_airflow::log_format::Level;
+use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_aws::Account;
 use tradewind_aws::s3::Bucket;
 
+use crate::batch::Lines;
 use crate::delivery::Delivery;
 use crate::object;
 use crate::options::{Folder, Group, Place, TaskLogs};
@@ -56,7 +57,7 @@ struct Shared {
 enum Target {
     CloudWatch {
         delivery: Delivery,
-        level: Level,
+        lines: Lines,
         /// Whether each log has a stream of its own, which is to be made.
         new_streams: bool,
     },
@@ -87,7 +88,7 @@ impl Shipping {
     #[must_use]
     pub fn of_tasks(logs: TaskLogs) -> Self {
         let target = match logs.place {
-            Place::CloudWatch(group) => Target::of_group(group, true),
+            Place::CloudWatch(group) => Target::of_events(group, true),
             Place::S3(folder) => {
                 let locks = (0..UPLOAD_LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
                 Target::S3 { folder, bucket: OnceCell::new(), locks, is_failing: AtomicBool::new(false) }
@@ -99,7 +100,14 @@ impl Shipping {
     /// Sends logs to a group, whose streams are written to again and again.
     #[must_use]
     pub fn to_group(group: Group) -> Self {
-        Self::new(Target::of_group(group, false), false)
+        Self::new(Target::of_events(group, false), false)
+    }
+
+    /// Sends what programs say to a group, whatever its level is: all of it but secrets, to a stream for each log.
+    #[must_use]
+    pub fn of_programs(group: Group, masker: SecretsMasker) -> Self {
+        let delivery = Delivery::new(group.settings);
+        Self::new(Target::CloudWatch { delivery, lines: Lines::Text(masker), new_streams: true }, false)
     }
 
     fn new(target: Target, delete_local: bool) -> Self {
@@ -146,8 +154,8 @@ impl Shipping {
 }
 
 impl Target {
-    fn of_group(group: Group, new_streams: bool) -> Self {
-        Self::CloudWatch { delivery: Delivery::new(group.settings), level: group.level, new_streams }
+    fn of_events(group: Group, new_streams: bool) -> Self {
+        Self::CloudWatch { delivery: Delivery::new(group.settings), lines: Lines::Events(group.level), new_streams }
     }
 }
 
@@ -239,9 +247,9 @@ impl Log {
     async fn ship(mut self, written: oneshot::Receiver<()>) {
         let shared = Arc::clone(&self.shared);
         match &shared.target {
-            Target::CloudWatch { delivery, level, new_streams } => {
+            Target::CloudWatch { delivery, lines, new_streams } => {
                 let stream = stream_name(&self.relative);
-                let tail = Tail::new(self.path.clone(), stream, *level, self.offset, *new_streams);
+                let tail = Tail::new(self.path.clone(), stream, lines.clone(), self.offset, *new_streams);
                 if self.send(delivery, tail, written).await && self.shared.delete_local {
                     self.delete();
                 }

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tradewind_airflow::log_format::Level;
 use tradewind_aws::AwsError;
 
-use crate::batch;
+use crate::batch::{self, Lines};
 use crate::delivery::Delivery;
 
 /// How much is read at once, unless a line is longer: as a rule, what one request takes.
@@ -22,7 +21,7 @@ const LINE_BYTES: u64 = 8 * 1024 * 1024;
 pub(crate) struct Tail {
     path: PathBuf,
     stream: String,
-    level: Level,
+    lines: Lines,
     /// All before this is there, or not to be sent.
     offset: u64,
     is_new: bool,
@@ -41,8 +40,8 @@ pub(crate) enum NotSent {
 
 impl Tail {
     /// What the file has from `offset` on, for a stream that is to be made when it `is_new`.
-    pub(crate) fn new(path: PathBuf, stream: String, level: Level, offset: u64, is_new: bool) -> Self {
-        Self { path, stream, level, offset, is_new }
+    pub(crate) fn new(path: PathBuf, stream: String, lines: Lines, offset: u64, is_new: bool) -> Self {
+        Self { path, stream, lines, offset, is_new }
     }
 
     /// Sends the next part of the file: whole lines, unless it ends at `end`. Returns whether more of it is there.
@@ -54,7 +53,7 @@ impl Tail {
         let Some(chunk) = self.read(end).await? else { return Ok(false) };
         let now = batch::now();
         let text = String::from_utf8_lossy(&chunk);
-        let events = text.lines().filter_map(|line| batch::event(line, self.level, now)).collect();
+        let events = text.lines().filter_map(|line| self.lines.event(line, now)).collect();
         for request in batch::requests(events) {
             delivery.put(&self.stream, &request, self.is_new).await?;
             self.is_new = false;
@@ -95,12 +94,14 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use tradewind_airflow::log_format::Level;
+
     use super::*;
 
     async fn read(text: &[u8], offset: u64, end: Option<u64>) -> Option<String> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), text).expect("written");
-        let tail = Tail::new(file.path().to_owned(), "s".to_owned(), Level::Notset, offset, true);
+        let tail = Tail::new(file.path().to_owned(), "s".to_owned(), Lines::Events(Level::Notset), offset, true);
         let chunk = tail.read(end).await.expect("readable");
         chunk.map(|chunk| String::from_utf8(chunk).expect("UTF-8"))
     }
