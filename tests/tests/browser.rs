@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tradewind_tests::deployment::{Deployment, PASSWORD, USER};
 use tradewind_tests::program::{example_dag, python, succeeds, workspace};
 use tradewind_tests::rest::Rest;
@@ -47,7 +47,7 @@ async fn every_page_of_the_official_interface_shows_what_is_true() {
 
 /// Runs every Dag once, and the daily one for today as well.
 async fn run_everything(rest: &Rest) {
-    for dag_id in ["invoices", "orders", "recipe", "fragile", "approval", "chatter", "errands"] {
+    for dag_id in ["invoices", "orders", "recipe", "fragile", "approval", "chatter", "errands", "bread", "harvest"] {
         rest.unpause(dag_id).await;
     }
     // Two runs that end at the same time would be one event for the Dag that waits for the asset.
@@ -66,6 +66,17 @@ async fn run_everything(rest: &Rest) {
         rest.get_until(&path, |instance| instance["state"] == state).await;
     }
     rest.get_until("importErrors", |errors| errors["total_entries"] == 1).await;
+    deliver(rest).await;
+}
+
+/// Delivers to one region all that bread needs, and to two others a part of it.
+async fn deliver(rest: &Rest) {
+    for (asset, region) in [("flour", "north"), ("yeast", "north"), ("flour", "south"), ("flour", "west")] {
+        let known = rest.get(&format!("assets?name_pattern={asset}")).await;
+        let event = json!({"asset_id": known["assets"][0]["id"], "partition_key": region});
+        rest.post("assets/events", &event).await;
+    }
+    runs_are(rest, "bread", 1, "success").await;
 }
 
 /// Waits until a Dag has so many runs, all in this state.

@@ -24,4 +24,4 @@ def visit(name: str) -> Callable[[Visit], Visit]:
 
 
 # Importing them adds their visits, in this order.
-from visits import dags, runs, task_instances, assets, actions, administration, rarities, roles, appearance  # noqa: E402, F401, I001
+from visits import dags, runs, task_instances, assets, partitions, actions, administration, rarities, plugins, roles, appearance  # noqa: E402, F401, I001

@@ -13,7 +13,7 @@ from visits import visit
 @visit("dark mode")
 def dark_mode(ui: Visitor) -> None:
     ui.open("/dags")
-    ui.sees_heading("9 Dags")
+    ui.sees_heading("11 Dags")
     for mode, dark in (("Dark Mode", True), ("Light Mode", False)):
         ui.click("User")
         ui.page.get_by_role("menuitem", name="Appearance").click()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import expect
 
 from visitor import Visitor
@@ -11,7 +13,7 @@ from visits import visit
 @visit("assets")
 def assets(ui: Visitor) -> None:
     ui.open("/assets")
-    ui.sees_heading("1 Asset")
+    ui.sees_heading("3 Assets")
     ui.sees_row("orders_table", "shop", "1 Dag", "1 Task")
     ui.page.get_by_role("textbox", name="Search Assets").fill("nothing like it")
     ui.sees("No Assets found")
@@ -19,10 +21,10 @@ def assets(ui: Visitor) -> None:
 
 @visit("asset: graph, events, dependencies")
 def asset(ui: Visitor) -> None:
-    ui.open("/assets/1")
+    number = _open_orders_table(ui)
     ui.sees_heading("orders_table")
     ui.sees_heading("2 Asset Events")
-    for node in ("asset:1", "dag:orders", "dag:invoices"):
+    for node in (f"asset:{number}", "dag:orders", "dag:invoices"):
         expect(ui.page.get_by_test_id(f"rf__node-{node}")).to_be_visible()
     ui.picture("asset")
     ui.click("Task Dependencies")
@@ -33,9 +35,17 @@ def asset(ui: Visitor) -> None:
 
 @visit("asset: create an event")
 def create_event(ui: Visitor) -> None:
-    ui.open("/assets/1")
+    _open_orders_table(ui)
     ui.sees_heading("2 Asset Events")
     ui.click("Create Event")
     ui.sees_heading("Create Asset Event for orders_table", ui.dialog)
     ui.click("Create Event", ui.dialog)
     ui.sees_heading("3 Asset Events")
+
+
+def _open_orders_table(ui: Visitor) -> str:
+    """Opens the page of the asset, and says which number it has."""
+    ui.open("/assets")
+    ui.follow("orders_table", ui.main)
+    ui.page.wait_for_url(re.compile(r"/assets/\d+"))
+    return ui.page.url.rsplit("/", 1)[1]

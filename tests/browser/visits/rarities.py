@@ -1,4 +1,4 @@
-"""What few Dags have: deadlines, warnings, links that lead elsewhere; and the pages of plugins."""
+"""What few Dags have: deadlines, warnings, links that lead elsewhere."""
 
 from __future__ import annotations
 
@@ -34,10 +34,3 @@ def extra_link(ui: Visitor) -> None:
     link = ui.main.get_by_role("link", name="Triggered DAG")
     expect(link).to_be_visible()
     assert "/dags/errand/runs/sent" in link.get_attribute("href"), link.get_attribute("href")
-
-
-@visit("page of a plugin")
-def plugin(ui: Visitor) -> None:
-    ui.open("/plugin/oven")
-    frame = ui.page.frame_locator("iframe")
-    expect(frame.locator("body")).to_contain_text("metadatabase")
