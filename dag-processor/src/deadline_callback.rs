@@ -23,6 +23,7 @@ use tradewind_airflow::supervisor_protocol::response::{ErrorResponse, ErrorType}
 use tradewind_airflow::supervisor_protocol::to_supervisor::ToSupervisor;
 use tradewind_bundle::configuration::{DagBundle, Place};
 use tradewind_bundle::provider::{ProvideError, SnapshotProvider};
+use tradewind_bundle::store::Snapshot;
 use tradewind_metadata::deadline::callback::{self, Claimed, LEASE};
 use tradewind_metadata::{Database, MetadataError};
 use tradewind_remote_log::{Follow, Shipping, TaskLogs};
@@ -39,7 +40,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often those that official schedulers have left behind are looked for.
 const ADOPTION_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often a callback is tried whose process was lost together with the Dag processor.
+/// How often a callback is tried whose process is lost together with the Dag processor.
 const MOST_ATTEMPTS: i32 = 3;
 
 /// The folder of their logs, below that of tasks.
@@ -101,6 +102,19 @@ enum NotCalled {
     Log(#[from] LogPathError),
     #[error(transparent)]
     Host(#[from] PyHostError),
+    #[error("its process does not keep to the protocol: {0}")]
+    Protocol(#[from] FrameError),
+}
+
+impl NotCalled {
+    /// Whether it may be otherwise in a minute.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Host(_) | Self::Log(_) => true,
+            Self::Snapshot(error) => !matches!(error, ProvideError::Unknown { .. } | ProvideError::Gone { .. }),
+            Self::NoRun | Self::Lost | Self::Protocol(_) => false,
+        }
+    }
 }
 
 /// How a call ended.
@@ -158,11 +172,12 @@ async fn call(caller: Caller, shipping: Option<Shipping>, claimed: Claimed, shut
             claimed.end(caller.database.pool(), Err(&output)).await
         }
         Ok(End::Overtaken) => Ok(()),
-        Ok(End::Interrupted) => claimed.release(caller.database.pool()).await,
-        // There is no Python at the moment: its lease ends, and it is tried again.
-        Err(NotCalled::Host(error)) => {
-            log.in_scope(|| tracing::error!(%error, "the callback of a missed deadline cannot be called now"));
-            Ok(())
+        Ok(End::Interrupted) => claimed.release(caller.database.pool(), true).await,
+        Err(error) if error.may_pass() => {
+            log.in_scope(
+                || tracing::error!(%error, "the callback of a missed deadline cannot be called now; trying again"),
+            );
+            claimed.release(caller.database.pool(), false).await
         }
         Err(error) => {
             log.in_scope(|| tracing::error!(%error, "the callback of a missed deadline is not called"));
@@ -177,9 +192,10 @@ async fn call(caller: Caller, shipping: Option<Shipping>, claimed: Claimed, shut
 impl Caller {
     async fn take(&self, adopted: &mut Option<Instant>, free: usize) -> Result<Vec<Claimed>, MetadataError> {
         let pool = self.database.pool();
+        let names: Vec<String> = self.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         if adopted.is_none_or(|at| at.elapsed() >= ADOPTION_INTERVAL) {
             *adopted = Some(Instant::now());
-            let count = callback::adopt(pool).await?;
+            let count = callback::adopt(pool, &names).await?;
             if count > 0 {
                 tracing::info!(count, "callbacks of deadlines that an official scheduler left waiting are called here");
             }
@@ -187,7 +203,6 @@ impl Caller {
         if free == 0 {
             return Ok(Vec::new());
         }
-        let names: Vec<String> = self.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         callback::claim(pool, &names, i64::try_from(free).unwrap_or(i64::MAX)).await
     }
 
@@ -202,31 +217,49 @@ impl Caller {
         }
         let (Some(dag_id), Some(run_id)) = (&claimed.dag_id, &claimed.run_id) else { return Err(NotCalled::NoRun) };
         let relative: PathBuf = [LOG_FOLDER, dag_id, run_id, &claimed.id.to_string()].iter().collect();
-        // Both held until the callback has ended.
+        // Held until the log is complete.
         let _followed = self.follow(shipping, &relative);
         let file = self.options.log_paths.open_relative(&relative)?;
-        let name = claimed.bundle_name.as_deref().unwrap_or_default();
-        let snapshot = self.snapshots.provide(name, claimed.bundle_version.as_deref()).await?;
-        let bundle = snapshot.as_ref().map(|snapshot| snapshot.path()).or_else(|| self.folder(name));
-        let Child { process, mut requests, output } = self.host.spawn(ChildKind::Callback).await?;
+        let interruption = async {
+            tokio::select! {
+                () = self.hold(claimed) => End::Overtaken,
+                () = shutdown.cancelled() => End::Interrupted,
+            }
+        };
+        tokio::pin!(interruption);
+        let (snapshot, child) = tokio::select! {
+            prepared = self.prepare(claimed) => prepared?,
+            end = &mut interruption => return Ok(end),
+        };
+        let Child { process, mut requests, output } = child;
+        let bundle = match &snapshot {
+            Some(snapshot) => Some(snapshot.path()),
+            None => self.folder(claimed.bundle_name.as_deref().unwrap_or_default()),
+        };
         let masker = self.masker.fresh();
         let mut forwarder = Forwarder::start(output, TASK, Some(file), masker.clone(), Limits::default());
         let first = json!({"data": claimed.data, "bundle_path": bundle, "dag_rel_path": claimed.relative_fileloc});
         let exited = async {
-            self.talk(&mut requests, &first, &mut forwarder, &masker).await;
-            process.wait().await
+            self.talk(&mut requests, &first, &mut forwarder, &masker).await?;
+            Ok(End::Exited(process.wait().await))
         };
-        let end = tokio::select! {
-            status = exited => End::Exited(status),
-            limit = passed(self.options.timeout) => End::TimedOut(limit),
-            () = self.hold(claimed) => End::Overtaken,
-            () = shutdown.cancelled() => End::Interrupted,
+        let ended = tokio::select! {
+            ended = exited => ended,
+            limit = passed(self.options.timeout) => Ok(End::TimedOut(limit)),
+            end = &mut interruption => Ok(end),
         };
-        if !matches!(end, End::Exited(_)) {
+        if !matches!(ended, Ok(End::Exited(_))) {
             process.terminate(Signal::SIGTERM, ESCALATION_DELAY).await;
         }
         forwarder.finish(END_TIMEOUT).await;
-        Ok(end)
+        ended
+    }
+
+    /// The files of the run's version, if they are not in a folder of this machine, and a child.
+    async fn prepare(&self, claimed: &Claimed) -> Result<(Option<Snapshot>, Child), NotCalled> {
+        let name = claimed.bundle_name.as_deref().unwrap_or_default();
+        let snapshot = self.snapshots.provide(name, claimed.bundle_version.as_deref()).await?;
+        Ok((snapshot, self.host.spawn(ChildKind::Callback).await?))
     }
 
     /// Extends the lease for as long as it is waited for; ends when that is no longer possible.
@@ -254,17 +287,18 @@ impl Caller {
     }
 
     /// Answers the child until it closes its channel.
-    async fn talk(&self, requests: &mut Requests, first: &Value, forwarder: &mut Forwarder, masker: &SecretsMasker) {
-        let talked = async {
-            requests.send_first(first).await?;
-            while let Some(request) = requests.next().await? {
-                self.answer(request, requests, forwarder, masker).await?;
-            }
-            Ok::<_, FrameError>(())
-        };
-        if let Err(error) = talked.await {
-            tracing::warn!(%error, "the process that calls the callback of a deadline is answered no more");
+    async fn talk(
+        &self,
+        requests: &mut Requests,
+        first: &Value,
+        forwarder: &mut Forwarder,
+        masker: &SecretsMasker,
+    ) -> Result<(), FrameError> {
+        requests.send_first(first).await?;
+        while let Some(request) = requests.next().await? {
+            self.answer(request, requests, forwarder, masker).await?;
         }
+        Ok(())
     }
 
     async fn answer(

@@ -19,12 +19,9 @@ use tradewind_supervisor::requests::{Answers, Scope};
 /// How often requests are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many are taken at once. They are evaluated one after the other.
-const BATCH: i64 = 20;
-
 /// What deadlines are evaluated with.
 #[derive(Debug, Clone)]
-pub(crate) struct Clock {
+pub(crate) struct Evaluation {
     pub(crate) database: Database,
     pub(crate) answers: Answers,
     pub(crate) evaluator: Evaluator,
@@ -48,24 +45,38 @@ enum NoDeadline {
     Metadata(#[from] MetadataError),
 }
 
-/// Makes deadlines until it is dropped.
-pub(crate) async fn serve(clock: Clock) {
-    let mut tick = interval(LOOK_INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        match request::claim(clock.database.pool(), &clock.bundles, BATCH).await {
-            Ok(wanted) => {
-                for wanted in wanted {
-                    clock.make(&wanted).await;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "deadlines of new runs are not seen; trying again"),
+impl NoDeadline {
+    /// Whether it may be otherwise in a minute or two.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Metadata(_) | Self::Unread { .. } => true,
+            Self::Reference(error) => matches!(error, EvaluationError::Resting { .. } | EvaluationError::Host(_)),
+            Self::Alert(_) | Self::NoVariable(_) | Self::NoLength(_) => false,
         }
     }
 }
 
-impl Clock {
+/// Makes deadlines until it is dropped.
+pub(crate) async fn serve(evaluation: Evaluation) {
+    let mut tick = interval(LOOK_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        loop {
+            // One at a time: others are not to wait for one whose plugin hangs longer than it does.
+            match request::claim(evaluation.database.pool(), &evaluation.bundles).await {
+                Ok(Some(wanted)) => evaluation.make(&wanted).await,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "deadlines of new runs are not seen; trying again");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Evaluation {
     async fn make(&self, wanted: &Wanted) {
         let (dag_id, run_id, deadline_alert_id) = (&wanted.dag_id, &wanted.run_id, wanted.alert_id());
         let error = match self.evaluate(wanted).await {
@@ -74,7 +85,7 @@ impl Clock {
                 return;
             }
             // The lease ends, and it is tried again.
-            Err(NoDeadline::Metadata(error)) => {
+            Err(error) if error.may_pass() => {
                 tracing::warn!(dag_id, run_id, %deadline_alert_id, %error, "a deadline cannot be made now");
                 return;
             }

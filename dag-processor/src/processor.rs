@@ -27,7 +27,7 @@ use tradewind_supervisor::requests::{Answers, SetUpError};
 use crate::bundle::DagBundle;
 use crate::connection_test;
 use crate::deadline_callback::{self, Caller};
-use crate::deadline_request::{self, Clock};
+use crate::deadline_request::{self, Evaluation};
 use crate::environment::{self, Places};
 use crate::file_parse::{End, FileParser, Finished, Job, bundle_version};
 use crate::metric;
@@ -144,8 +144,8 @@ impl DagProcessor {
             let evaluator = self.parser.evaluator.clone();
             tokio::spawn(connection_test::serve(self.database.clone(), evaluator, Arc::clone(&fernet), options))
         });
-        let deadlines = tokio::spawn(deadline_request::serve(self.clock()));
-        let callbacks = tokio::spawn(deadline_callback::serve(self.caller(), shutdown.clone()));
+        let deadlines = tokio::spawn(deadline_request::serve(self.deadline_evaluation()));
+        let callbacks = tokio::spawn(deadline_callback::serve(self.deadline_caller(), shutdown.clone()));
         let questions = service::serve(self.database.clone(), self.parser.evaluator.clone(), fernet, shutdown.clone());
         let questions = tokio::spawn(questions);
         let mut environments = self.environments.clone();
@@ -217,8 +217,8 @@ impl DagProcessor {
     }
 
     /// What makes deadlines that need plugins or secrets.
-    fn clock(&self) -> Clock {
-        Clock {
+    fn deadline_evaluation(&self) -> Evaluation {
+        Evaluation {
             database: self.database.clone(),
             answers: self.parser.parser.answers.clone(),
             evaluator: self.parser.evaluator.clone(),
@@ -227,7 +227,7 @@ impl DagProcessor {
     }
 
     /// What calls the callbacks of missed deadlines.
-    fn caller(&self) -> Caller {
+    fn deadline_caller(&self) -> Caller {
         let Parser { host, answers, masker, .. } = self.parser.parser.clone();
         Caller {
             database: self.database.clone(),

@@ -30,7 +30,7 @@ def late(): pass
 late()
 ";
 
-/// A Dag processor at work on one Dag, `late`, which has one run.
+/// A Dag, `late`, which has one run, and a Dag processor that looks after it.
 struct Deployment {
     fixture: Fixture,
     _dags: TempDir,
@@ -38,11 +38,10 @@ struct Deployment {
     /// The name of the Dag file's module in callbacks.
     module: String,
     shutdown: CancellationToken,
-    processor: JoinHandle<Result<(), DagProcessorError>>,
 }
 
 impl Deployment {
-    async fn start(settings: &[(&str, String)]) -> TestResult<Self> {
+    async fn prepare(settings: &[(&str, String)]) -> TestResult<Self> {
         let dags = TempDir::new()?;
         fs::write(dags.path().join("late.py"), FILE)?;
         let bundles = bundles(&[("live", dags.path())]);
@@ -56,10 +55,14 @@ impl Deployment {
         )
         .fetch_one(fixture.pool())
         .await?;
-        let shutdown = CancellationToken::new();
-        let processor = tokio::spawn(run_processor(fixture.processor()?, shutdown.clone()));
         let module = format!("unusual_prefix_{}_late", "0".repeat(40));
-        Ok(Self { fixture, _dags: dags, run, module, shutdown, processor })
+        Ok(Self { fixture, _dags: dags, run, module, shutdown: CancellationToken::new() })
+    }
+
+    /// Sets the Dag processor to work.
+    fn start(&self) -> TestResult<JoinHandle<Result<(), DagProcessorError>>> {
+        let (processor, shutdown) = (self.fixture.processor()?, self.shutdown.clone());
+        Ok(tokio::spawn(async move { processor.run(shutdown).await }))
     }
 
     fn pool(&self) -> &PgPool {
@@ -102,18 +105,11 @@ impl Deployment {
         Ok(())
     }
 
-    async fn stop(self) -> TestResult<Fixture> {
+    async fn stop(self, processor: JoinHandle<Result<(), DagProcessorError>>) -> TestResult<Fixture> {
         self.shutdown.cancel();
-        self.processor.await??;
+        processor.await??;
         Ok(self.fixture)
     }
-}
-
-async fn run_processor(
-    processor: tradewind_dag_processor::DagProcessor,
-    shutdown: CancellationToken,
-) -> Result<(), DagProcessorError> {
-    processor.run(shutdown).await
 }
 
 const UNENDED: &str =
@@ -122,7 +118,7 @@ const UNENDED: &str =
 #[tokio::test]
 async fn callbacks_of_missed_deadlines_end_in_one_way_or_another() -> TestResult {
     let limit = ("AIRFLOW__CALLBACKS__CALLBACK_EXECUTION_TIMEOUT", "2".to_owned());
-    let deployment = Deployment::start(&[limit]).await?;
+    let deployment = Deployment::prepare(&[limit]).await?;
     let module = &deployment.module;
     let context = json!({"__type": "dict", "__var": {"dag_run": {"__type": "dict", "__var": {"dag_id": "late"}}}});
     let note = |text: &str| json!({"context": context.clone(), "text": text});
@@ -138,6 +134,7 @@ async fn callbacks_of_missed_deadlines_end_in_one_way_or_another() -> TestResult
     for (id, attempts) in [(queued, 0), (slow, 0), (lost, 3), (orphan, 0), (Uuid::nil(), 0)] {
         deployment.enqueue(id, attempts).await?;
     }
+    let processor = deployment.start()?;
     eventually(deployment.pool(), UNENDED, &[]).await?;
     let ended: Vec<(Uuid, String, Option<String>)> =
         query_as("SELECT id, state, output FROM callback ORDER BY id").fetch_all(deployment.pool()).await?;
@@ -151,7 +148,7 @@ async fn callbacks_of_missed_deadlines_end_in_one_way_or_another() -> TestResult
     ];
     assert_eq!(ended, expected);
     eventually(deployment.pool(), "SELECT callback_id::text FROM tradewind.deadline_callback", &[]).await?;
-    let fixture = deployment.stop().await?;
+    let fixture = deployment.stop(processor).await?;
     for (text, is_there) in [("queued", true), ("left behind", true), ("lost", false), ("orphan", false)] {
         assert_eq!(fixture.home.path().join(text).exists(), is_there, "{text}");
     }
@@ -162,9 +159,10 @@ async fn callbacks_of_missed_deadlines_end_in_one_way_or_another() -> TestResult
 
 #[tokio::test]
 async fn a_callback_outlives_the_dag_processor_that_calls_it() -> TestResult {
-    let deployment = Deployment::start(&[]).await?;
+    let deployment = Deployment::prepare(&[]).await?;
     let id = deployment.miss(&format!("{}.sleep", deployment.module), json!({}), "queued").await?;
     deployment.enqueue(id, 0).await?;
+    let processor = deployment.start()?;
     eventually(deployment.pool(), "SELECT state FROM callback", &["running"]).await?;
     for _ in 0..150 {
         if deployment.fixture.home.path().join("sleeps").exists() {
@@ -172,7 +170,7 @@ async fn a_callback_outlives_the_dag_processor_that_calls_it() -> TestResult {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    let fixture = deployment.stop().await?;
+    let fixture = deployment.stop(processor).await?;
     let left: (String, i32, bool) = query_as(
         "SELECT state, attempts, claimed_until IS NULL FROM callback JOIN tradewind.deadline_callback ON callback_id = id",
     )
@@ -184,7 +182,7 @@ async fn a_callback_outlives_the_dag_processor_that_calls_it() -> TestResult {
 
 #[tokio::test]
 async fn a_deadline_that_nobody_can_tell_is_given_up() -> TestResult {
-    let deployment = Deployment::start(&[("AIRFLOW_VAR_WORDS", "soon".to_owned())]).await?;
+    let deployment = Deployment::prepare(&[("AIRFLOW_VAR_WORDS", "soon".to_owned())]).await?;
     let variable =
         |key: &str| json!({"__classname__": "a.VariableInterval", "__version__": 0, "__data__": {"key": key}});
     let length = json!({"__classname__": "datetime.timedelta", "__version__": 2, "__data__": 60.0});
@@ -210,9 +208,10 @@ async fn a_deadline_that_nobody_can_tell_is_given_up() -> TestResult {
         .execute(deployment.pool())
         .await?;
     }
+    let processor = deployment.start()?;
     eventually(deployment.pool(), "SELECT deadline_alert_id::text FROM tradewind.deadline_request", &[]).await?;
     let made = "SELECT to_char(deadline_time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM deadline";
     eventually(deployment.pool(), made, &["2026-01-01 00:01:00"]).await?;
-    deployment.stop().await?;
+    deployment.stop(processor).await?;
     Ok(())
 }

@@ -5,11 +5,15 @@ WITH orphaned AS (
     WHERE NOT EXISTS (SELECT FROM callback WHERE callback.id = work.callback_id)
 ),
 chosen AS (
-    SELECT work.callback_id
+    SELECT
+        work.callback_id, dr.dag_id, dr.run_id, dr.bundle_version, dag.relative_fileloc,
+        coalesce(dag.bundle_name, callback.bundle_name) AS bundle_name
     FROM tradewind.deadline_callback AS work
     JOIN callback ON callback.id = work.callback_id
+    LEFT JOIN dag_run dr ON dr.id = (callback.data #>> '{__var,dag_run_id}')::integer
+    LEFT JOIN dag ON dag.dag_id = dr.dag_id
     WHERE (work.claimed_until IS NULL OR work.claimed_until < now())
-      AND (callback.bundle_name IS NULL OR callback.bundle_name = ANY ($1))
+      AND coalesce(dag.bundle_name, callback.bundle_name, $1[1]) = ANY ($1)
     ORDER BY callback.priority_weight DESC, callback.created_at
     LIMIT $2
     FOR UPDATE OF work SKIP LOCKED
@@ -19,17 +23,14 @@ claimed AS (
     SET claimed_until = now() + make_interval(secs => $3), attempts = work.attempts + 1
     FROM chosen
     WHERE work.callback_id = chosen.callback_id
-    RETURNING work.callback_id, work.attempts
+    RETURNING work.attempts, chosen.*
 ),
 started AS (
     UPDATE callback SET state = 'running' FROM claimed WHERE callback.id = claimed.callback_id
-    RETURNING callback.id, claimed.attempts, callback.data::jsonb AS data, callback.bundle_name
+    RETURNING callback.id, callback.data::jsonb AS data
 )
 SELECT
-    started.id, started.attempts, started.data,
-    dr.dag_id, dr.run_id, dr.bundle_version,
-    coalesce(dag.bundle_name, started.bundle_name) AS bundle_name,
-    dag.relative_fileloc
+    started.id, claimed.attempts, started.data,
+    claimed.dag_id, claimed.run_id, claimed.bundle_version, claimed.bundle_name, claimed.relative_fileloc
 FROM started
-LEFT JOIN dag_run dr ON dr.id = (started.data #>> '{__var,dag_run_id}')::integer
-LEFT JOIN dag ON dag.dag_id = dr.dag_id
+JOIN claimed ON claimed.callback_id = started.id

@@ -13,6 +13,7 @@ WITH counted AS (
       AND NOT deadline.missed
       AND alert.reference ->> 'reference_type' = 'DagRunQueuedAtDeadline'
       AND alert.reference ->> '__class_path' IS NULL
+    FOR UPDATE OF deadline
 ),
 asked AS (
     INSERT INTO tradewind.deadline_request (dag_run_id, deadline_alert_id, requested_at)

@@ -48,10 +48,11 @@ pub async fn claim(pool: &PgPool, bundles: &[String], limit: i64) -> Result<Vec<
         .await?)
 }
 
-/// Takes over what official schedulers have left. Returns how many callbacks these were.
-pub async fn adopt(pool: &PgPool) -> Result<u64> {
+/// Takes over what official schedulers have left of Dags in the bundles. Returns how many callbacks these were.
+pub async fn adopt(pool: &PgPool, bundles: &[String]) -> Result<u64> {
     let adopted = query(include_str!("../../queries/deadline/adopt_callbacks.sql"))
         .bind(ADOPTION_AGE_SECONDS)
+        .bind(bundles)
         .execute(pool)
         .await?;
     Ok(adopted.rows_affected())
@@ -81,17 +82,19 @@ impl Claimed {
         Ok(extended.rows_affected() > 0)
     }
 
-    /// Gives it back, as if it had not been taken.
-    pub async fn release(&self, pool: &PgPool) -> Result<()> {
+    /// Gives it back as if it had not been taken, to be taken again at once, or when the lease ends.
+    pub async fn release(&self, pool: &PgPool, at_once: bool) -> Result<()> {
         query(
             "WITH released AS (\
-                 UPDATE tradewind.deadline_callback SET claimed_until = NULL, attempts = attempts - 1 \
+                 UPDATE tradewind.deadline_callback \
+                 SET claimed_until = CASE WHEN NOT $3 THEN claimed_until END, attempts = attempts - 1 \
                  WHERE callback_id = $1 AND attempts = $2 RETURNING callback_id\
              ) \
              UPDATE callback SET state = 'queued' FROM released WHERE callback.id = released.callback_id",
         )
         .bind(self.id)
         .bind(self.attempts)
+        .bind(at_once)
         .execute(pool)
         .await?;
         Ok(())

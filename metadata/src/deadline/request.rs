@@ -15,7 +15,8 @@ use super::alert::{AlertError, Interval, Reference};
 use super::{RunDates, StoredAlert};
 use crate::Result;
 
-/// For how long somebody takes a request: longer than plugins and secrets backends may take.
+/// For how long somebody takes a request: longer than a plugin and a secrets backend may take together, as a rule. Who took
+/// longer makes nothing that another has made.
 const LEASE_SECONDS: f64 = 120.0;
 
 /// A deadline that was asked for, taken to be made.
@@ -28,8 +29,6 @@ pub struct Wanted {
     pub dag_id: String,
     /// The run's id within the Dag.
     pub run_id: String,
-    logical_date: Option<DateTime<Utc>>,
-    queued_at: Option<DateTime<Utc>>,
     requested_at: DateTime<Utc>,
 }
 
@@ -58,13 +57,12 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Takes up to `limit` requests for Dags of the bundles, the oldest first.
-pub async fn claim(pool: &PgPool, bundles: &[String], limit: i64) -> Result<Vec<Wanted>> {
-    Ok(query_as(include_str!("../../queries/deadline/claim_requests.sql"))
+/// Takes the oldest request for a Dag of the bundles.
+pub async fn claim(pool: &PgPool, bundles: &[String]) -> Result<Option<Wanted>> {
+    Ok(query_as(include_str!("../../queries/deadline/claim_request.sql"))
         .bind(bundles)
-        .bind(limit)
         .bind(LEASE_SECONDS)
-        .fetch_all(pool)
+        .fetch_optional(pool)
         .await?)
 }
 
@@ -101,39 +99,38 @@ impl Wanted {
     }
 
     /// Makes the deadline, `interval` after `from`, or after what one of Airflow's own references names; and makes none
-    /// where that is not known, or where the run has ended in time. Returns when it is.
+    /// where that is not known, where the run has ended in time, or where somebody else has done it. Returns when it is.
     pub async fn make(
         &self,
         pool: &PgPool,
         interval: TimeDelta,
         from: Option<DateTime<Utc>>,
     ) -> Result<Result<Option<DateTime<Utc>>, AlertError>> {
-        let mut connection = pool.acquire().await?;
-        let mut transaction = connection.begin().await?;
         let alert = match self.alert.alert() {
             Ok(alert) => alert,
             Err(error) => return Ok(Err(error)),
         };
+        let mut connection = pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let Some(run) = self.hold(&mut transaction).await? else { return Ok(Ok(None)) };
+        if !self.delete(&mut transaction).await? {
+            return Ok(Ok(None));
+        }
         let from = match from {
             Some(from) => Some(from),
             None => {
-                super::counts_from(&mut transaction, alert.reference, &self.dag_id, self.run(), self.requested_at)
-                    .await?
+                let dates = self.dates(&run);
+                super::counts_from(&mut transaction, alert.reference, &self.dag_id, dates, self.requested_at).await?
             }
         };
         let time = match super::deadline_time(from, interval) {
-            Ok(time) => time,
+            Ok(time) => time.filter(|time| !run.has_met(*time)),
             Err(error) => return Ok(Err(error)),
-        };
-        let time = match time {
-            Some(time) if !self.was_met(&mut transaction, time).await? => Some(time),
-            _ => None,
         };
         if let Some(time) = time {
             let row = self.alert.row(&alert, &self.dag_id, time);
             super::insert(&mut transaction, &self.dag_id, self.dag_run_id, vec![row], self.requested_at).await?;
         }
-        self.delete(&mut transaction).await?;
         transaction.commit().await?;
         Ok(Ok(time))
     }
@@ -141,48 +138,62 @@ impl Wanted {
     /// Gives up: there will be no such deadline.
     pub async fn drop(&self, pool: &PgPool) -> Result<()> {
         let mut connection = pool.acquire().await?;
-        self.delete(&mut connection).await
+        self.delete(&mut connection).await?;
+        Ok(())
     }
 
-    /// Whether the run, which cannot end meanwhile, succeeded before `time`.
-    async fn was_met(&self, connection: &mut PgConnection, time: DateTime<Utc>) -> Result<bool> {
-        let run: Option<(bool,)> = query_as(
-            "SELECT coalesce(state = 'success' AND end_date <= $2, false) FROM dag_run WHERE id = $1 FOR NO KEY UPDATE",
-        )
-        .bind(self.dag_run_id)
-        .bind(time)
-        .fetch_optional(connection)
-        .await?;
-        // One that is gone needs none either.
-        Ok(run.is_none_or(|(was_met,)| was_met))
+    /// The run as it is now, which cannot end or be cleared until the transaction has ended; `None` when it is gone.
+    async fn hold(&self, connection: &mut PgConnection) -> Result<Option<HeldRun>> {
+        let statement = "SELECT state, logical_date, queued_at, end_date FROM dag_run WHERE id = $1 FOR NO KEY UPDATE";
+        Ok(query_as(statement).bind(self.dag_run_id).fetch_optional(connection).await?)
     }
 
-    async fn delete(&self, connection: &mut PgConnection) -> Result<()> {
-        query("DELETE FROM tradewind.deadline_request WHERE dag_run_id = $1 AND deadline_alert_id = $2")
+    /// False when somebody else has done it.
+    async fn delete(&self, connection: &mut PgConnection) -> Result<bool> {
+        let deleted = query("DELETE FROM tradewind.deadline_request WHERE dag_run_id = $1 AND deadline_alert_id = $2")
             .bind(self.dag_run_id)
             .bind(self.alert.id)
             .execute(connection)
             .await?;
-        Ok(())
+        Ok(deleted.rows_affected() > 0)
     }
 
-    fn run(&self) -> RunDates<'_> {
+    fn dates(&self, run: &HeldRun) -> RunDates<'_> {
         RunDates {
             id: self.dag_run_id,
             run_id: &self.run_id,
             dag_version_id: None,
-            logical_date: self.logical_date,
-            queued_at: self.queued_at,
+            logical_date: run.logical_date,
+            queued_at: run.queued_at,
         }
+    }
+}
+
+/// A run that is held.
+#[derive(FromRow)]
+struct HeldRun {
+    state: String,
+    logical_date: Option<DateTime<Utc>>,
+    queued_at: Option<DateTime<Utc>>,
+    end_date: Option<DateTime<Utc>>,
+}
+
+impl HeldRun {
+    /// Whether it succeeded by then.
+    fn has_met(&self, time: DateTime<Utc>) -> bool {
+        self.state == "success" && self.end_date.is_some_and(|end| end <= time)
     }
 }
 
 /// The length of time that a Variable holds: a whole number of seconds.
 #[must_use]
 pub fn length_of(variable: &str) -> Option<TimeDelta> {
-    // As Python's `int` reads it.
-    let digits = variable.trim().replace('_', "");
-    digits.parse::<i64>().ok().and_then(TimeDelta::try_seconds)
+    // As Python's `int` reads it: an underscore may stand between two digits.
+    let text = variable.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_number = digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = is_number.then(|| text.replace('_', "")).and_then(|text| text.parse().ok());
+    number.and_then(TimeDelta::try_seconds)
 }
 
 #[cfg(test)]
@@ -193,7 +204,7 @@ mod tests {
     fn a_variable_holds_whole_seconds() {
         assert_eq!(length_of(" 1_000\n"), Some(TimeDelta::seconds(1_000)));
         assert_eq!(length_of("-5"), Some(TimeDelta::seconds(-5)));
-        for nonsense in ["", "1.5", "ten", "99999999999999999999", "9223372036854775807"] {
+        for nonsense in ["", "-", "_1", "1__0", "1_", "1.5", "ten", "99999999999999999999", "9223372036854775807"] {
             assert_eq!(length_of(nonsense), None, "{nonsense}");
         }
     }

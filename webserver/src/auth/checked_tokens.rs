@@ -73,7 +73,7 @@ mod tests {
     fn a_token_is_remembered_until_it_expires() {
         let tokens = CheckedTokens::default();
         let identity = Identity { name: "admin".to_owned(), role: None };
-        let mut put = |token: &str, claims: Value| {
+        let put = |token: &str, claims: Value| {
             let claims = claims.as_object().expect("claims");
             tokens.put(token, Checked::new(identity.clone(), claims));
         };

@@ -12,6 +12,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::python::repr;
 use crate::query::Params;
 use crate::request_body::RequestBody;
+use crate::serialized_dag::SerializedDag;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -77,29 +78,32 @@ struct Target<'a> {
 
 impl Target<'_> {
     async fn apply(&self, app: &App, connection: &mut PgConnection, user: &User, wanted: &Wanted) -> ApiResult<()> {
+        let ended = match wanted.state {
+            Some(DagRunState::Success | DagRunState::Failed) => {
+                let dag = app.dags.of_run(&app.pool, self.dag_id, self.run.pinned_dag_version()).await?;
+                self.hold(connection).await?;
+                Some(dag)
+            }
+            _ => None,
+        };
         if let Some(note) = &wanted.note {
             set_note(connection, user, self.run.id, note.as_deref()).await?;
         }
-        match wanted.state {
-            Some(state @ DagRunState::Success) => self.end(app, connection, state, TaskInstanceState::Success).await,
-            Some(state @ DagRunState::Failed) => self.end(app, connection, state, TaskInstanceState::Failed).await,
-            Some(state) => set_run_state(connection, self.run, state).await,
-            None => Ok(()),
+        match (wanted.state, ended) {
+            (Some(state), Some(dag)) => self.end(connection, &dag, state).await,
+            (Some(state), None) => set_run_state(connection, self.run, state).await,
+            (None, _) => Ok(()),
         }
     }
 
-    /// Ends a run: what is being worked on gets the state, what has not started is skipped, teardowns still run and then
-    /// end the run themselves (`airflow/api/common/mark_tasks.py`).
-    async fn end(
-        &self,
-        app: &App,
-        connection: &mut PgConnection,
-        run_state: DagRunState,
-        state: TaskInstanceState,
-    ) -> ApiResult<()> {
-        let dag = app.dags.of_run(&app.pool, self.dag_id, self.run.pinned_dag_version()).await?;
-        self.hold(connection).await?;
-        let mut open = select(&app.pool, self.dag_id, &Runs::One(self.run_id.to_owned()), None, &[]).await?;
+    /// Ends a run, which is held: what is being worked on gets the state, what has not started is skipped, teardowns still
+    /// run and then end the run themselves (`airflow/api/common/mark_tasks.py`).
+    async fn end(&self, connection: &mut PgConnection, dag: &SerializedDag, run_state: DagRunState) -> ApiResult<()> {
+        let state = match run_state {
+            DagRunState::Success => TaskInstanceState::Success,
+            _ => TaskInstanceState::Failed,
+        };
+        let mut open = select(&mut *connection, self.dag_id, &Runs::One(self.run_id.to_owned()), None, &[]).await?;
         open.retain(|instance| dag.tasks.contains_key(&instance.task_id));
         let is_finished = |state: &str| state.parse().is_ok_and(TaskInstanceState::is_finished);
         open.retain(|instance| !instance.state.as_deref().is_some_and(is_finished));
