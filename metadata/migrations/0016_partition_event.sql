@@ -7,5 +7,7 @@ CREATE TABLE tradewind.partition_event (
     partition_date timestamptz,
     -- [scheduler] partition_mapper_max_downstream_keys
     max_keys bigint NOT NULL,
+    -- Until then a scheduler sees to it, or it is not tried again.
+    claimed_until timestamptz,
     PRIMARY KEY (asset_event_id, target_dag_id)
 );

@@ -14,6 +14,9 @@ use tradewind_model::partition::{AssetIdentity, PartitionError, PartitionMappers
 use crate::asset_event::Source;
 use crate::{MetadataError, Result, dag_document, partition_event};
 
+/// Characters of a partition's key at most (`StringID`).
+const MAX_KEY: usize = 250;
+
 /// An event that was recorded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Event<'a> {
@@ -66,6 +69,23 @@ pub(crate) struct MappedEvent {
     pub(crate) partition_date: Option<DateTime<Utc>>,
 }
 
+impl MappedEvent {
+    /// Refuses keys that the database would refuse: one of them must not keep other Dags from the event.
+    fn checked(self) -> std::result::Result<Self, PartitionError> {
+        for key in &self.keys {
+            let length = key.chars().count();
+            if length > MAX_KEY {
+                let message = format!("a key of {length} characters is too long; {MAX_KEY} are allowed");
+                return Err(PartitionError::Value(message));
+            }
+            if key.contains('\0') {
+                return Err(PartitionError::Value(format!("the key {key:?} holds a NUL character")));
+            }
+        }
+        Ok(self)
+    }
+}
+
 /// A Dag for whose partitions an event is.
 pub(crate) struct Target<'a> {
     pub(crate) dag_id: &'a str,
@@ -92,7 +112,7 @@ impl Target<'_> {
     ) -> Result<()> {
         let Self { dag_id, asset_name: asset, asset_uri: uri, partition_key: key, limit } = *self;
         let about = format!("asset (name='{asset}', uri='{uri}') in target Dag '{dag_id}'");
-        let mapped = match mapped {
+        let mapped = match mapped.and_then(MappedEvent::checked) {
             Ok(mapped) => mapped,
             Err(error) => {
                 tracing::error!(dag_id, asset, partition_key = key, %error, "the partition cannot be mapped");
@@ -231,7 +251,7 @@ async fn complain(connection: &mut PgConnection, event: &Event<'_>, what: &str, 
          (SELECT logical_date FROM dag_run dr WHERE (dr.dag_id, dr.run_id) = ($3, $4)))",
     )
     .bind(what)
-    .bind(extra)
+    .bind(extra.replace('\0', "\\x00"))
     .bind(event.source.map(|source| source.dag_id))
     .bind(event.source.map(|source| source.run_id))
     .bind(event.source.map(|source| source.task_id))

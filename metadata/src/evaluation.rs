@@ -23,6 +23,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const SLOWEST_LOOK: Duration = Duration::from_millis(250);
 
+/// What PostgreSQL says of `\u0000` in a value of type `jsonb`.
+const UNTRANSLATABLE_CHARACTER: &str = "22P05";
+
 /// Questions taken at once.
 const BATCH: i64 = 32;
 
@@ -171,8 +174,19 @@ async fn complete(
     Ok(question)
 }
 
-/// Answers a question; nothing happens when nobody waits any more.
+/// Answers a question; nothing happens when nobody waits any more. What the database does not store is an error of the
+/// plugin.
 pub async fn answer(pool: &PgPool, id: Uuid, reply: &Reply) -> Result<(), MetadataError> {
+    match store(pool, id, reply).await {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNTRANSLATABLE_CHARACTER) => {
+            let message = "ValueError: the answer holds a NUL character, which the database does not store";
+            Ok(store(pool, id, &Reply::Error(PythonError::new(message))).await?)
+        }
+        stored => Ok(stored?),
+    }
+}
+
+async fn store(pool: &PgPool, id: Uuid, reply: &Reply) -> sqlx::Result<()> {
     query("UPDATE tradewind.evaluation SET reply = $2 WHERE id = $1").bind(id).bind(json!(reply)).execute(pool).await?;
     Ok(())
 }

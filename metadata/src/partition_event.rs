@@ -1,9 +1,10 @@
 //! Asset events of partitions that wait for a plugin: which partitions of a Dag they are for, only Python can say.
 //!
-//! The transaction that records an event leaves a row here ([`keep`]). A scheduler asks Python and adds the event to the
-//! partitions that are named, in place of what official Airflow does at once.
+//! The transaction that records an event leaves a row here ([`keep`]). A scheduler claims it, asks Python and adds the
+//! event to the partitions that are named, in place of what official Airflow does at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgPool;
@@ -14,14 +15,17 @@ use tradewind_model::partition::PartitionError;
 use crate::asset_event::Source;
 use crate::asset_partition::{Event, MappedEvent, Schedule, Target, lock};
 use crate::evaluation::{self, AskError};
-use crate::{Result, notify};
+use crate::{MetadataError, Result, notify};
 
-/// Events read at once.
+/// Events taken at once.
 const BATCH: i64 = 100;
 
+/// How long an event waits that nobody could be asked about.
+const PAUSE: Duration = Duration::from_secs(30);
+
 /// An event that waits.
-#[derive(Debug, Clone, FromRow)]
-pub struct Waiting {
+#[derive(FromRow)]
+struct Waiting {
     asset_event_id: i32,
     target_dag_id: String,
     partition_date: Option<DateTime<Utc>>,
@@ -56,75 +60,114 @@ pub(crate) async fn keep(
     notify::send(connection, notify::PARTITION_EVENT, &[dag_id]).await
 }
 
-/// The Dags for which events wait.
+/// The Dags for which events wait that nobody sees to.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn dags(pool: &PgPool) -> Result<BTreeSet<String>> {
-    let dag_ids: Vec<String> =
-        query_scalar("SELECT DISTINCT target_dag_id FROM tradewind.partition_event").fetch_all(pool).await?;
+    let statement = "SELECT DISTINCT target_dag_id FROM tradewind.partition_event \
+                     WHERE claimed_until IS NULL OR claimed_until <= clock_timestamp()";
+    let dag_ids: Vec<String> = query_scalar(statement).fetch_all(pool).await?;
     Ok(dag_ids.into_iter().collect())
 }
 
-/// The events that wait for a Dag, the oldest first: some of them at a time. Those that were removed from Airflow's tables
-/// are forgotten.
+/// Takes some of the events that wait for a Dag, the oldest first, asks Python about each and adds it to the partitions
+/// that the mapper names; what the mapper fails at is told in the audit log. An event that nobody can be asked about, or
+/// that the database refuses, is put off, and keeps the others from nothing. Returns how many were taken, which is none
+/// when nothing is left to do now.
+///
+/// Those that were removed from Airflow's tables are forgotten.
 ///
 /// # Errors
-/// When the database does not answer.
-pub async fn of_dag(pool: &PgPool, dag_id: &str) -> Result<Vec<Waiting>> {
+/// When the database does not answer, or the Dag cannot be read.
+pub async fn map_some(pool: &PgPool, dag_id: &str) -> Result<usize> {
     query(include_str!("../queries/partition_event/forget.sql")).bind(dag_id).execute(pool).await?;
-    let waiting = query_as(include_str!("../queries/partition_event/of_dag.sql")).bind(dag_id).bind(BATCH);
-    Ok(waiting.fetch_all(pool).await?)
+    let mut events: VecDeque<Waiting> = query_as(include_str!("../queries/partition_event/claim.sql"))
+        .bind(dag_id)
+        .bind(BATCH)
+        .bind((evaluation::PATIENCE * 2).as_secs_f64())
+        .fetch_all(pool)
+        .await?
+        .into();
+    let taken = events.len();
+    if taken == 0 {
+        return Ok(0);
+    }
+    let schedule = Schedule::load(&mut *pool.acquire().await?, dag_id).await?;
+    let (begun, mut put_off, mut last_error) = (Instant::now(), Vec::new(), None);
+    // So the last answer comes while the events are still this scheduler's.
+    while begun.elapsed() < evaluation::PATIENCE
+        && let Some(event) = events.pop_front()
+    {
+        if let Err(error) = event.map(pool, schedule.as_ref()).await {
+            put_off.push(event.asset_event_id);
+            last_error = Some(error);
+        }
+    }
+    if let Some(error) = last_error {
+        let events = put_off.len();
+        tracing::error!(dag_id, events, %error, "asset events have to wait for the Dag's partition mapper");
+        release(pool, dag_id, &put_off, PAUSE).await?;
+    }
+    let left: Vec<i32> = events.iter().map(|event| event.asset_event_id).collect();
+    release(pool, dag_id, &left, Duration::ZERO).await?;
+    Ok(taken)
 }
 
-/// Asks Python about an event and adds it to the partitions that the mapper names; what the mapper fails at is told in the
-/// audit log. Of several schedulers that do so, one has an effect.
-///
-/// # Errors
-/// When nobody can ask the plugin, or the database fails; the event then waits on.
-pub async fn map(pool: &PgPool, waiting: &Waiting) -> Result<(), AskError> {
-    let target = waiting.target();
-    let schedule = Schedule::load(&mut *pool.acquire().await.map_err(sqlx_error)?, target.dag_id).await?;
-    let mapped = match &schedule {
-        None => None,
-        Some(schedule) => match schedule.map(&target, waiting.partition_date) {
-            Err(PartitionError::Foreign { .. }) => Some(waiting.ask(pool, schedule).await?),
-            // The Dag has got a mapper of Airflow's own meanwhile.
-            mapped => Some(mapped),
-        },
-    };
-    let mut transaction = pool.begin().await.map_err(sqlx_error)?;
-    let taken = query("DELETE FROM tradewind.partition_event WHERE asset_event_id = $1 AND target_dag_id = $2")
-        .bind(waiting.asset_event_id)
-        .bind(&waiting.target_dag_id)
-        .execute(&mut *transaction)
-        .await
-        .map_err(sqlx_error)?;
-    if taken.rows_affected() == 1
-        && let Some((schedule, mapped)) = schedule.zip(mapped)
-    {
-        let dag_ids = [waiting.target_dag_id.clone()];
-        lock(&mut transaction, waiting.asset_id, &dag_ids).await?;
-        let source = waiting.source();
-        let event = Event {
-            id: waiting.asset_event_id,
-            asset_id: waiting.asset_id,
-            partition_key: Some(&waiting.partition_key),
-            partition_date: waiting.partition_date,
-            source: source.as_ref(),
-        };
-        target.add(&mut transaction, &event, &schedule, mapped).await?;
-        notify::send(&mut transaction, notify::ASSET, &dag_ids).await?;
+/// Gives claimed events back, to be taken again after a while.
+async fn release(pool: &PgPool, dag_id: &str, events: &[i32], after: Duration) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
     }
-    transaction.commit().await.map_err(sqlx_error)?;
+    query(
+        "UPDATE tradewind.partition_event SET claimed_until = clock_timestamp() + make_interval(secs => $3) \
+         WHERE target_dag_id = $1 AND asset_event_id = ANY($2)",
+    )
+    .bind(dag_id)
+    .bind(events)
+    .bind(after.as_secs_f64())
+    .execute(pool)
+    .await?;
     Ok(())
 }
 
-fn sqlx_error(error: sqlx::Error) -> AskError {
-    error.into()
-}
-
 impl Waiting {
+    /// Maps the event, under the schedule of its Dag. Without one that can be read, the Dag misses the event.
+    async fn map(&self, pool: &PgPool, schedule: Option<&Schedule>) -> std::result::Result<(), AskError> {
+        let target = self.target();
+        let mapped = match schedule {
+            None => None,
+            Some(schedule) => match schedule.map(&target, self.partition_date) {
+                Err(PartitionError::Foreign { .. }) => Some((schedule, self.ask(pool, schedule).await?)),
+                // The Dag has got a mapper of Airflow's own meanwhile.
+                mapped => Some((schedule, mapped)),
+            },
+        };
+        let mut transaction = pool.begin().await?;
+        let taken = query("DELETE FROM tradewind.partition_event WHERE asset_event_id = $1 AND target_dag_id = $2")
+            .bind(self.asset_event_id)
+            .bind(&self.target_dag_id)
+            .execute(&mut *transaction)
+            .await?;
+        if taken.rows_affected() == 1
+            && let Some((schedule, mapped)) = mapped
+        {
+            let dag_ids = [self.target_dag_id.clone()];
+            lock(&mut transaction, self.asset_id, &dag_ids).await?;
+            let source = self.source();
+            let event = Event {
+                id: self.asset_event_id,
+                asset_id: self.asset_id,
+                partition_key: Some(&self.partition_key),
+                partition_date: self.partition_date,
+                source: source.as_ref(),
+            };
+            target.add(&mut transaction, &event, schedule, mapped).await?;
+            notify::send(&mut transaction, notify::ASSET, &dag_ids).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     fn target(&self) -> Target<'_> {
         Target {
             dag_id: &self.target_dag_id,
@@ -139,7 +182,7 @@ impl Waiting {
         &self,
         pool: &PgPool,
         schedule: &Schedule,
-    ) -> Result<std::result::Result<MappedEvent, PartitionError>, AskError> {
+    ) -> std::result::Result<std::result::Result<MappedEvent, PartitionError>, AskError> {
         let question = MapPartition {
             mapper: schedule.mapper_form(&self.target()),
             partition_key: self.partition_key.clone(),
@@ -156,6 +199,8 @@ impl Waiting {
                 tracing::error!(dag_id, %error, traceback, "the partition mapper of a plugin failed");
                 Ok(Err(PartitionError::Python(error.message)))
             }
+            // It would not be another one the next time.
+            Err(AskError::Metadata(MetadataError::Corrupt(detail))) => Ok(Err(PartitionError::Python(detail))),
             Err(error) => Err(error),
         }
     }

@@ -16,6 +16,9 @@ from datetime import datetime, timezone
 # What is told of an error at most: a plugin may raise anything.
 ERROR_CHARACTERS = 4000
 
+# What the database stores of a partition's key at most.
+PARTITION_KEY_CHARACTERS = 250
+
 LENGTH = struct.Struct(">I")
 
 
@@ -66,7 +69,13 @@ def _describe(error):
     except Exception:
         text = type(error).__name__
     trace = "".join(traceback.format_tb(error.__traceback__))
+    text, trace = (_storable(part) for part in (text, trace))
     return {"message": text[:ERROR_CHARACTERS], "traceback": trace[-ERROR_CHARACTERS:]}
+
+
+def _storable(text):
+    """The text without characters that the database does not store."""
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
 
 
 # -- timetables ----------------------------------------------------------------------------------------------------------
@@ -287,15 +296,29 @@ def _map_partition(question):
     mapper = _partition_mapper(question)
     keys = mapper.to_downstream(question["partition_key"])
     keys = list(keys) if is_container(keys) else [keys]
-    if not all(isinstance(key, str) for key in keys):
-        raise TypeError(f"to_downstream gave {keys!r}, not texts")
+    for key in keys:
+        _check_partition_key(key)
+    limit = mapper.max_downstream_keys
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+        raise ValueError(f"max_downstream_keys is {limit!r}, not a number of keys")
     try:
         date = _text(mapper.carry_partition_date(_moment(question["partition_date"])))
     except Exception:
         # As in Airflow: the event counts, without a date.
         traceback.print_exc()
         date = None
-    return {"keys": keys, "max_downstream_keys": mapper.max_downstream_keys, "partition_date": date}
+    return {"keys": keys, "max_downstream_keys": limit, "partition_date": date}
+
+
+def _check_partition_key(key):
+    """Refuses what the database does not store as a key (`StringID`)."""
+    if not isinstance(key, str):
+        raise TypeError(f"to_downstream gave {key!r}, not a text")
+    if len(key) > PARTITION_KEY_CHARACTERS:
+        raise ValueError(f"to_downstream gave a key of {len(key)} characters; {PARTITION_KEY_CHARACTERS} are allowed")
+    if "\0" in key:
+        raise ValueError(f"to_downstream gave {key!r}, a key with a NUL character")
+    key.encode()
 
 
 def _partition_states(question):
@@ -313,7 +336,7 @@ def _partition_state(asked):
             expected = mapper.to_upstream(asked["partition_key"])
             result = mapper.wait_policy.is_satisfied_by_keys(matched=set(asked["received"]), expected=expected)
             state["satisfied"] = bool(result.satisfied and not result.unreachable)
-            state["unreachable"] = str(result.unreachable_reason) if result.unreachable else None
+            state["unreachable"] = _storable(str(result.unreachable_reason)) if result.unreachable else None
     except (Exception, SystemExit) as error:
         return state | {"error": _describe(error)}
     try:

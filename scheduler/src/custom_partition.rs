@@ -1,21 +1,19 @@
 //! What partition mappers and windows of plugins say. They are asked between the scheduler's turns, never within one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tradewind_airflow::evaluation::{PartitionState, PartitionStateAnswer, PartitionStates};
-use tradewind_metadata::evaluation::{self, AskError};
+use tradewind_metadata::evaluation;
 use tradewind_metadata::{Database, partition_event};
 
 use crate::agenda::News;
+use crate::partition_memory::Memory;
 
-/// How long a Dag waits after nobody answered.
+/// How long a Dag waits after its events could not be read.
 const PAUSE: Duration = Duration::from_secs(30);
-
-/// What is remembered of partitions at most; with more, all is asked anew.
-const CAPACITY: usize = 10_000;
 
 /// Has asset events mapped to the partitions they are for, those of one Dag one after the other. Clones share what is
 /// under way.
@@ -32,7 +30,7 @@ enum Progress {
     Asking,
     /// The same, and there may be more events by now.
     AskingAndMore,
-    /// Nobody answered, or could ask.
+    /// The database did not answer, or the Dag cannot be read.
     NotBefore(Instant),
 }
 
@@ -68,11 +66,11 @@ impl Mapping {
 
     async fn map_all(self, dag_id: String) {
         loop {
-            let outcome = self.map_some(&dag_id).await;
+            let outcome = partition_event::map_some(self.database.pool(), &dag_id).await;
             let mut dags = self.dags();
             match outcome {
                 Err(error) => {
-                    tracing::error!(dag_id, %error, "asset events have to wait for the Dag's partition mapper");
+                    tracing::error!(dag_id, %error, "asset events that wait for the Dag's partition mapper are not mapped");
                     dags.insert(dag_id, Progress::NotBefore(Instant::now() + PAUSE));
                     return;
                 }
@@ -85,15 +83,6 @@ impl Mapping {
         }
     }
 
-    /// Returns how many events were mapped.
-    async fn map_some(&self, dag_id: &str) -> Result<usize, AskError> {
-        let waiting = partition_event::of_dag(self.database.pool(), dag_id).await?;
-        for event in &waiting {
-            partition_event::map(self.database.pool(), event).await?;
-        }
-        Ok(waiting.len())
-    }
-
     fn dags(&self) -> MutexGuard<'_, HashMap<String, Progress>> {
         self.dags.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,98 +93,52 @@ impl Mapping {
 pub(crate) struct States {
     database: Database,
     news: News,
-    known: Arc<Mutex<HashMap<Subject, State>>>,
-}
-
-/// A partition of a Dag and the mapper of one of its assets.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Subject {
-    dag_id: String,
-    partition_key: String,
-    mapper: String,
-}
-
-impl Subject {
-    fn of(dag_id: &str, asked: &PartitionState) -> Self {
-        let (partition_key, mapper) = (asked.partition_key.clone(), asked.mapper.to_string());
-        Self { dag_id: dag_id.to_owned(), partition_key, mapper }
-    }
-}
-
-#[derive(Debug)]
-enum State {
-    /// To be asked at the end of the turn.
-    Wanted(PartitionState),
-    /// The question is under way.
-    Asked,
-    /// The answer, good for what had been received.
-    Answered(BTreeSet<String>, PartitionStateAnswer),
-    /// Nobody answered.
-    NotBefore(Instant),
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl States {
     pub(crate) fn new(database: Database, news: News) -> Self {
-        Self { database, news, known: Arc::default() }
+        Self { database, news, memory: Arc::default() }
     }
 
-    /// What the mapper says, once it has been asked; else it is asked by [`Self::ask`].
-    pub(crate) fn take(&self, dag_id: &str, asked: PartitionState) -> Option<PartitionStateAnswer> {
-        let subject = Subject::of(dag_id, &asked);
-        let mut known = self.known();
-        match known.get(&subject) {
-            Some(State::Answered(received, answer)) if *received == asked.received => return Some(answer.clone()),
-            Some(State::Asked) => return None,
-            Some(State::NotBefore(at)) if *at > Instant::now() => return None,
-            _ => {}
-        }
-        if known.len() >= CAPACITY {
-            known.clear();
-        }
-        known.insert(subject, State::Wanted(asked));
-        None
+    /// What the mapper says, once it has been asked; else it is asked by [`Self::ask`]. In a sweep it is asked again in a
+    /// while when the partition has not enough.
+    pub(crate) fn take(&self, dag_id: &str, asked: PartitionState, is_sweep: bool) -> Option<PartitionStateAnswer> {
+        self.memory().take(dag_id, asked, is_sweep, Instant::now())
     }
 
     /// Forgets what was said of a partition, which has its run.
     pub(crate) fn forget(&self, dag_id: &str, partition_key: &str) {
-        self.known().retain(|subject, _| subject.dag_id != dag_id || subject.partition_key != partition_key);
+        self.memory().forget(dag_id, partition_key);
     }
 
-    /// Asks what is wanted, one question for each Dag; upon the answer its Dag is looked at again.
+    /// Asks what is wanted, one question of each Dag at a time; upon the last answer its Dag is looked at again.
     pub(crate) fn ask(&self) {
-        let mut wanted: BTreeMap<String, Vec<(Subject, PartitionState)>> = BTreeMap::new();
-        for (subject, state) in self.known().iter_mut().filter(|(_, state)| matches!(state, State::Wanted(_))) {
-            if let State::Wanted(asked) = std::mem::replace(state, State::Asked) {
-                wanted.entry(subject.dag_id.clone()).or_default().push((subject.clone(), asked));
+        for dag_id in self.memory().begin() {
+            tokio::spawn(self.clone().ask_about(dag_id));
+        }
+    }
+
+    async fn ask_about(self, dag_id: String) {
+        loop {
+            let Some(wanted) = self.memory().next(&dag_id) else { break };
+            let question = PartitionStates { partitions: wanted.iter().map(|(_, asked)| asked.clone()).collect() };
+            let answer = evaluation::ask(self.database.pool(), &dag_id, question, evaluation::PATIENCE).await;
+            let states = answer.map(|answer| answer.states).unwrap_or_else(|error| {
+                // One that hangs or kills its process is not asked again at once.
+                tracing::error!(dag_id, %error, "partitions have to wait for the Dag's partition mapper");
+                Vec::new()
+            });
+            let (mut memory, now) = (self.memory(), Instant::now());
+            let states = states.into_iter().map(Some).chain(std::iter::repeat(None));
+            for ((subject, asked), state) in wanted.into_iter().zip(states) {
+                memory.learn(&subject, asked, state, now);
             }
         }
-        for (dag_id, asked) in wanted {
-            tokio::spawn(self.clone().ask_about(dag_id, asked));
-        }
-    }
-
-    async fn ask_about(self, dag_id: String, asked: Vec<(Subject, PartitionState)>) {
-        let question = PartitionStates { partitions: asked.iter().map(|(_, asked)| asked.clone()).collect() };
-        let answer = evaluation::ask(self.database.pool(), &dag_id, question, evaluation::PATIENCE).await;
-        let states = answer.map(|answer| answer.states).unwrap_or_else(|error| {
-            // One that hangs or kills its process is not asked again at once.
-            tracing::error!(dag_id, %error, "partitions have to wait for the Dag's partition mapper");
-            Vec::new()
-        });
-        let mut known = self.known();
-        let states = states.into_iter().map(Some).chain(std::iter::repeat(None));
-        for ((subject, asked), state) in asked.into_iter().zip(states) {
-            let state = match state {
-                Some(state) => State::Answered(asked.received, state),
-                None => State::NotBefore(Instant::now() + PAUSE),
-            };
-            known.insert(subject, state);
-        }
-        drop(known);
         self.news.add_asset(dag_id);
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Subject, State>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,6 +15,7 @@ mod custom_weight;
 mod dispatch;
 mod metric;
 mod options;
+mod partition_memory;
 mod partition_runs;
 mod publisher;
 mod reaper;

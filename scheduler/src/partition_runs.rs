@@ -80,21 +80,24 @@ impl PartitionRuns {
                 .bind(BATCH)
                 .fetch_all(&mut *transaction)
                 .await?;
-            let Some(last) = waiting.last() else { return Ok(made) };
+            let Some(last) = waiting.last() else { break };
             from = (last.created_at, last.id);
             let is_last = waiting.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
-            made += self.create_of(&mut transaction, waiting, now).await?;
+            made += self.create_of(&mut transaction, waiting, of.is_none(), now).await?;
             transaction.commit().await?;
             if is_last {
-                return Ok(made);
+                break;
             }
         }
+        self.states.ask();
+        Ok(made)
     }
 
     async fn create_of(
         &self,
         connection: &mut PgConnection,
         waiting: Vec<Waiting>,
+        is_sweep: bool,
         now: DateTime<Utc>,
     ) -> Result<usize> {
         let schedules = self.schedules(connection, &waiting).await?;
@@ -108,7 +111,7 @@ impl PartitionRuns {
         for partition in waiting {
             let schedule = &schedules[&partition.target_dag_id];
             let received = received.remove(&partition.id).unwrap_or_default();
-            let Some(of_plugins) = self.of_plugins(schedule, &partition, &received) else { continue };
+            let Some(of_plugins) = self.of_plugins(schedule, &partition, &received, is_sweep) else { continue };
             if self.has_enough(schedule, &partition, &received, &of_plugins) {
                 let date = schedule.date_of(&partition, &received, &of_plugins);
                 self.create_run(connection, schedule, &partition, date, now).await?;
@@ -116,7 +119,6 @@ impl PartitionRuns {
                 made += 1;
             }
         }
-        self.states.ask();
         Ok(made)
     }
 
@@ -156,7 +158,13 @@ impl PartitionRuns {
     }
 
     /// What mappers of plugins say of the partition; `None` while one of them has still to be asked.
-    fn of_plugins(&self, schedule: &Schedule, partition: &Waiting, received: &Received) -> Option<OfPlugins> {
+    fn of_plugins(
+        &self,
+        schedule: &Schedule,
+        partition: &Waiting,
+        received: &Received,
+        is_sweep: bool,
+    ) -> Option<OfPlugins> {
         let Some(mappers) = &schedule.mappers else { return Some(OfPlugins::new()) };
         let key = &partition.partition_key;
         let mut answers = Some(OfPlugins::new());
@@ -172,7 +180,7 @@ impl PartitionRuns {
                 received: keys.clone(),
             };
             // All are asked for at once.
-            answers = match (answers, self.states.take(&partition.target_dag_id, asked)) {
+            answers = match (answers, self.states.take(&partition.target_dag_id, asked, is_sweep)) {
                 (Some(mut answers), Some(answer)) => {
                     answers.insert(asset.clone(), answer);
                     Some(answers)

@@ -6,11 +6,14 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use sqlx::{query, query_as, query_scalar};
 use support::{DagBuilder, World, options};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tradewind_airflow::evaluation::{PythonError, Question, Reply};
 use tradewind_metadata::{asset_event, evaluation};
@@ -351,6 +354,10 @@ fn answer_of_plugin(question: &Question) -> Reply {
         Question::MapPartition(asked) if asked.partition_key == "bad" => {
             Reply::Error(PythonError::new("LookupError: bad is no key"))
         }
+        Question::MapPartition(asked) if asked.partition_key == "long" => mapped(json!(["k".repeat(251)]), json!(null)),
+        Question::MapPartition(asked) if asked.partition_key == "nul" => mapped(json!(["\0"]), json!(null)),
+        Question::MapPartition(asked) if asked.partition_key == "negative" => mapped(json!(["p"]), json!(-1)),
+        Question::MapPartition(asked) if asked.partition_key == "fraction" => mapped(json!(["p"]), json!(2.5)),
         Question::MapPartition(_) => {
             Reply::Answer(json!({"keys": ["p", "q"], "max_downstream_keys": null, "partition_date": null}))
         }
@@ -365,6 +372,68 @@ fn answer_of_plugin(question: &Question) -> Reply {
     }
 }
 
+fn mapped(keys: Value, max_downstream_keys: Value) -> Reply {
+    Reply::Answer(json!({"keys": keys, "max_downstream_keys": max_downstream_keys, "partition_date": null}))
+}
+
+/// Answers as a Dag processor would, and counts how often it was asked to map an event.
+fn answer_all(world: &World) -> (JoinHandle<()>, Arc<AtomicUsize>) {
+    let (pool, mappings) = (world.database.pool().clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = mappings.clone();
+    let processor = tokio::spawn(async move {
+        loop {
+            for asked in evaluation::claim(&pool, None, Duration::ZERO).await.unwrap() {
+                if matches!(asked.question, Question::MapPartition(_)) {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+                evaluation::answer(&pool, asked.id, &answer_of_plugin(&asked.question)).await.unwrap();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    (processor, mappings)
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_mapped_keeps_no_other_waiting() {
+    let mut world = World::new().await;
+    add_partitioned(&world, "foreign", &["a"], json!({"__type": "my.plugin.Mapper", "__var": {}})).await;
+    for key in ["later", "long", "nul", "negative", "fraction", "x"] {
+        emit(&world, "a", Some(key)).await;
+    }
+    let (processor, _) = answer_all(&world);
+    world.start_scheduler(options()).await;
+    await_count(&world, RUNS, 1).await;
+    await_count(&world, "SELECT count(*) FROM log WHERE event = 'failed to map partition_key'", 4).await;
+    let told: Vec<String> =
+        query_scalar("SELECT extra FROM log ORDER BY id").fetch_all(world.database.pool()).await.unwrap();
+    assert!(told[0].ends_with("ValueError: a key of 251 characters is too long; 250 are allowed"), "{told:?}");
+    assert!(told[1].ends_with("holds a NUL character, which the database does not store"), "{told:?}");
+    assert!(told[2].contains("invalid value: integer `-1`"), "{told:?}");
+    assert!(told[3].contains("invalid type: floating point `2.5`"), "{told:?}");
+    assert_eq!(world.count("SELECT count(*) FROM tradewind.partition_event").await, 1, "the one that is asked later");
+    processor.abort();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn one_of_several_schedulers_asks_about_an_event() {
+    let mut world = World::new().await;
+    add_partitioned(&world, "foreign", &["a"], json!({"__type": "my.plugin.Mapper", "__var": {}})).await;
+    let (processor, mappings) = answer_all(&world);
+    for _ in 0..3 {
+        world.start_scheduler(Options { poll_interval: Duration::from_millis(50), ..options() }).await;
+    }
+    for number in 0..20 {
+        emit(&world, "a", Some(&number.to_string())).await;
+    }
+    await_count(&world, "SELECT count(*) FROM tradewind.partition_event", 0).await;
+    assert_eq!(world.count("SELECT count(DISTINCT asset_event_id) FROM partitioned_asset_key_log").await, 20);
+    assert_eq!(mappings.load(Ordering::Relaxed), 20);
+    processor.abort();
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_mapper_of_a_plugin_is_asked_while_others_go_on() {
     let mut world = World::new().await;
@@ -376,15 +445,7 @@ async fn a_mapper_of_a_plugin_is_asked_while_others_go_on() {
     assert_eq!(world.count("SELECT count(*) FROM dag_run WHERE dag_id = 'own'").await, 1, "another Dag does not wait");
     assert_eq!(world.count("SELECT count(*) FROM tradewind.partition_event").await, 1);
 
-    let pool = world.database.pool().clone();
-    let processor = tokio::spawn(async move {
-        loop {
-            for asked in evaluation::claim(&pool, None, Duration::ZERO).await.unwrap() {
-                evaluation::answer(&pool, asked.id, &answer_of_plugin(&asked.question)).await.unwrap();
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    });
+    let (processor, _) = answer_all(&world);
     await_count(&world, RUNS, 2).await;
     let dated = "SELECT count(*) FROM dag_run WHERE dag_id = 'foreign' AND partition_key = 'p' \
                  AND partition_date = '2026-01-01T00:00:00Z'";

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tradewind_airflow::config::{Config, Environment};
 use tradewind_airflow::evaluation::{
-    BackfillRuns, ConnectionTest, ConnectionTestAnswer, CreateRun, Environment as Installed, ManualRun,
+    BackfillRuns, ConnectionTest, ConnectionTestAnswer, CreateRun, Environment as Installed, ManualRun, MapPartition,
     PriorityWeights, Restriction, Run, RunsBetween, Schedule, TestedConnection, Weighed,
 };
 use tradewind_airflow::fernet::Fernet;
@@ -28,6 +28,7 @@ const PLUGIN: &str = r#"
 import os, sys, time
 from datetime import datetime, timedelta, timezone
 
+from airflow.partition_mappers.base import PartitionMapper
 from airflow.plugins_manager import AirflowPlugin
 from airflow.task.priority_strategy import PriorityWeightStrategy
 from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
@@ -100,10 +101,19 @@ class ByAttempt(PriorityWeightStrategy):
         return 100 * (ti.map_index + 2) + (ti.try_number or 0)
 
 
+class Moody(PartitionMapper):
+    def to_downstream(self, key):
+        self.max_downstream_keys = {"negative": -1, "fraction": 2.5, "truth": True}.get(key)
+        if key == "raises":
+            raise LookupError("no \0 and no \udc80")
+        return {"long": "k" * 251, "longest": ["k" * 250], "nul": "a\0b", "half": "\udc80", "number": 3}.get(key, key)
+
+
 class Plugin(AirflowPlugin):
     name = "test_plugin"
     timetables = [EverySixHours]
     priority_weight_strategies = [ByAttempt]
+    partition_mappers = [Moody]
 "#;
 
 struct Fixture {
@@ -324,6 +334,39 @@ async fn weights_are_worked_out_with_real_task_instances() {
     assert_eq!(given, [Some(100), Some(502), None, None], "{answer:?}");
     let error = answer.weights[3].error.as_ref().expect("an error");
     assert_eq!(error.message, "LookupError: no weight");
+}
+
+#[tokio::test]
+async fn keys_that_the_database_does_not_store_are_errors_of_the_mapper() {
+    let fixture = Fixture::new();
+    let evaluator = fixture.evaluator(PATIENCE).await;
+    let map = async |key: &str| {
+        let mapper = json!({"__type": "moody.Moody", "__var": {}});
+        let question = MapPartition { mapper, partition_key: key.to_owned(), partition_date: None };
+        evaluator.ask("d", question).await
+    };
+    assert_eq!(map("good").await.expect("an answer").keys, ["good"]);
+    assert_eq!(map("longest").await.expect("an answer").keys, ["k".repeat(250)]);
+    for (key, message) in [
+        ("long", "ValueError: to_downstream gave a key of 251 characters; 250 are allowed"),
+        ("nul", r"ValueError: to_downstream gave 'a\x00b', a key with a NUL character"),
+        (
+            "half",
+            r"UnicodeEncodeError: 'utf-8' codec can't encode character '\udc80' in position 0: surrogates not allowed",
+        ),
+        ("number", "TypeError: to_downstream gave 3, not a text"),
+        ("negative", "ValueError: max_downstream_keys is -1, not a number of keys"),
+        ("fraction", "ValueError: max_downstream_keys is 2.5, not a number of keys"),
+        ("truth", "ValueError: max_downstream_keys is True, not a number of keys"),
+        ("raises", r"LookupError: no \x00 and no \udc80"),
+    ] {
+        let refused = map(key).await;
+        assert!(
+            matches!(&refused, Err(EvaluationError::Raised(error)) if error.message == message),
+            "{key}: {refused:?}"
+        );
+    }
+    assert_eq!(evaluator.idle_children().len(), 1, "no process was lost");
 }
 
 #[tokio::test]
