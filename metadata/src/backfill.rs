@@ -21,7 +21,7 @@ use crate::serialized_dag::Cache;
 use crate::{MetadataError, Result, evaluation};
 
 /// The runs of a backfill at most: they are made in one transaction, while the user waits. More are a mistake, such as a
-/// date in the wrong century; of a plugin's timetable no more are asked for.
+/// date in the wrong century. A timetable is asked for one more, which tells that there are too many.
 const MAX_RUNS: usize = 10_000;
 
 /// What to do with dates that have a run. A partition's run stays as it is; where a date's run would be cleared, the
@@ -128,7 +128,24 @@ struct ExistingRuns {
 }
 
 impl ExistingRuns {
+    /// Reads them.
     async fn load(connection: &mut PgConnection, dag: &Dag, planned: &[Planned]) -> Result<Self> {
+        Self::select(connection, include_str!("../queries/backfill/existing.sql"), dag, planned).await
+    }
+
+    /// Holds them so that nobody else changes them meanwhile. This comes before the Dag is held: a scheduler holds a run
+    /// when it ends it, and changes the Dag then.
+    async fn lock(connection: &mut PgConnection, dag: &Dag, planned: &[Planned]) -> Result<Self> {
+        let statement = concat!(include_str!("../queries/backfill/existing.sql"), "FOR NO KEY UPDATE");
+        Self::select(connection, statement, dag, planned).await
+    }
+
+    async fn select(
+        connection: &mut PgConnection,
+        statement: &'static str,
+        dag: &Dag,
+        planned: &[Planned],
+    ) -> Result<Self> {
         let (mut dates, mut partition_dates, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for identity in planned.iter().filter_map(Planned::identity) {
             match identity {
@@ -137,7 +154,7 @@ impl ExistingRuns {
                 Identity::PartitionKey(key) => keys.push(key),
             }
         }
-        let mut runs: Vec<Existing> = query_as(include_str!("../queries/backfill/existing.sql"))
+        let mut runs: Vec<Existing> = query_as(statement)
             .bind(&dag.dag_id)
             .bind(dates)
             .bind(partition_dates)
@@ -182,6 +199,7 @@ pub async fn create(pool: &PgPool, dags: &Cache, dag: &Dag, wanted: &NewBackfill
     refuse_second(&mut *pool.acquire().await?, dag).await?;
     let planned = plan(pool, dag, wanted, now).await?;
     let mut transaction = pool.begin().await?;
+    let existing = ExistingRuns::lock(&mut transaction, dag, &planned).await?;
     refuse_second(&mut transaction, dag).await?;
     if planned.is_empty() {
         return Err(MetadataError::Invalid(format!(
@@ -202,7 +220,6 @@ pub async fn create(pool: &PgPool, dags: &Cache, dag: &Dag, wanted: &NewBackfill
         .bind(&wanted.triggering_user_name)
         .fetch_one(&mut *transaction)
         .await?;
-    let existing = ExistingRuns::load(&mut transaction, dag, &planned).await?;
     let backfill = Backfill { id: backfill_id, dag, timetable: timetable_of(dag)?, wanted, now };
     for (planned, ordinal) in planned.iter().zip(1..) {
         let run = existing.of(planned);
@@ -268,6 +285,10 @@ async fn plan(pool: &PgPool, dag: &Dag, wanted: &NewBackfill, now: DateTime<Utc>
         Some(custom) => custom_runs(pool, dag, custom, wanted).await?,
         None => (own_runs(dag, &timetable, wanted, now)?, timetable.partitioned()),
     };
+    if planned.len() > MAX_RUNS {
+        let message = format!("A backfill of {} cannot have more than {MAX_RUNS} runs.", dag.dag_id);
+        return Err(MetadataError::Invalid(message));
+    }
     if !partitioned {
         planned.retain(|run| run.info.data_interval.is_some_and(|interval| interval.end < now));
     }
@@ -285,7 +306,7 @@ async fn plan(pool: &PgPool, dag: &Dag, wanted: &NewBackfill, now: DateTime<Utc>
     Ok(planned)
 }
 
-/// All runs that a timetable of Airflow's own has within the bounds.
+/// The runs that a timetable of Airflow's own has within the bounds: all, or one more than there may be.
 fn own_runs(dag: &Dag, timetable: &Timetable, wanted: &NewBackfill, now: DateTime<Utc>) -> Result<Vec<Planned>> {
     let failed = |error| MetadataError::Invalid(format!("Dag {}: {error}", dag.dag_id));
     let infos = if timetable.partitioned() {
@@ -301,10 +322,6 @@ fn own_runs(dag: &Dag, timetable: &Timetable, wanted: &NewBackfill, now: DateTim
         }
         infos
     };
-    if infos.len() > MAX_RUNS {
-        let message = format!("A backfill of {} cannot have more than {MAX_RUNS} runs.", dag.dag_id);
-        return Err(MetadataError::Invalid(message));
-    }
     Ok(infos.into_iter().map(|info| Planned { info, run_id: None }).collect())
 }
 
@@ -320,7 +337,7 @@ async fn custom_runs(
         timetable: custom.serialized(),
         earliest: wanted.from_date,
         latest: wanted.to_date,
-        limit: MAX_RUNS,
+        limit: MAX_RUNS + 1,
     };
     let answer = evaluation::ask(pool, &dag.dag_id, question, evaluation::PATIENCE).await?;
     if !answer.periodic {

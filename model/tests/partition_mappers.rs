@@ -7,8 +7,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tradewind_model::partition::{Mapped, PartitionError, PartitionMapper, Satisfaction, resolve_partition_date};
-use tradewind_model::timetable::Timetable;
+use tradewind_model::partition::{Mapped, PartitionError, PartitionMapper, Satisfaction};
+use tradewind_model::timetable::{Timetable, resolve_partition_date};
 
 #[derive(Deserialize)]
 struct Recorded {

@@ -14,7 +14,7 @@ use tradewind_model::timetable::Timetable;
 
 use super::options::Options;
 use super::surroundings::component;
-use crate::{MetadataError, Result, asset, dag_document};
+use crate::{Result, asset, dag_document};
 
 /// Waiting partitions that are looked at; more are counted.
 const PARTITIONS: i64 = 100;
@@ -28,8 +28,15 @@ pub async fn schedule(connection: &mut PgConnection, options: &Options, dag_id: 
     let Some(row) = row else { return Ok(None) };
     let now = Utc::now().trunc_subsecs(6);
     let expression = row.try_get::<Option<Value>, _>("asset_condition")?.filter(|value| !value.is_null());
-    let asset_condition = expression.map(|expression| AssetCondition::from_expression(&expression)).transpose();
-    let asset_condition = asset_condition.map_err(|error| MetadataError::Corrupt(error.to_string()))?;
+    let mut is_unreadable = false;
+    let asset_condition = expression.and_then(|expression| {
+        AssetCondition::from_expression(&expression)
+            .map_err(|error| {
+                tracing::error!(dag_id, %error, "the asset condition cannot be read");
+                is_unreadable = true;
+            })
+            .ok()
+    });
     let (known_assets, updated) = match &asset_condition {
         Some(condition) => {
             (asset::known(connection, std::iter::once(condition)).await?, updated(connection, dag_id).await?)
@@ -40,6 +47,7 @@ pub async fn schedule(connection: &mut PgConnection, options: &Options, dag_id: 
         Some(document) => document.as_value().pointer("/dag/timetable").cloned().unwrap_or_default(),
         None => Value::Null,
     };
+    let partitions = partitions(connection, dag_id, &timetable, &mut is_unreadable).await?;
     Ok(Some(Schedule {
         dag_id: dag_id.to_owned(),
         dag: DagFacts {
@@ -58,7 +66,8 @@ pub async fn schedule(connection: &mut PgConnection, options: &Options, dag_id: 
         asset_condition,
         known_assets,
         updated,
-        partitions: partitions(connection, dag_id, &timetable).await?,
+        partitions,
+        is_unreadable,
         unmapped: unmapped(connection, dag_id).await?,
         custom_timetable: custom_timetable(connection, dag_id, &timetable).await?,
         scheduler: component(&row, "scheduler", options.scheduler_threshold, now)?,
@@ -74,11 +83,12 @@ async fn updated(connection: &mut PgConnection, dag_id: &str) -> Result<BTreeSet
     Ok(keys.into_iter().map(|(name, uri)| AssetKey { name, uri }).collect())
 }
 
-/// The partitions that a Dag waits for, where it is scheduled by those of assets.
+/// The partitions that a Dag waits for, where it is scheduled by those of assets. Mappers that cannot be read are logged.
 async fn partitions(
     connection: &mut PgConnection,
     dag_id: &str,
     timetable: &Value,
+    is_unreadable: &mut bool,
 ) -> Result<Option<PartitionSchedule>> {
     let class = timetable.get("__type").and_then(Value::as_str).unwrap_or_default();
     if !class.ends_with(".PartitionedAssetTimetable") {
@@ -86,7 +96,14 @@ async fn partitions(
     }
     let arguments = timetable.get("__var").unwrap_or(&Value::Null);
     let mappers = PartitionMappers::from_serialized(arguments);
-    let mappers = mappers.map_err(|error| MetadataError::Corrupt(format!("partition mappers of {dag_id}: {error}")))?;
+    let mappers = match mappers {
+        Ok(mappers) => mappers,
+        Err(error) => {
+            tracing::error!(dag_id, %error, "the partition mappers cannot be read");
+            *is_unreadable = true;
+            return Ok(None);
+        }
+    };
     let rows = query(include_str!("../../queries/explanation/waiting_partitions.sql"))
         .bind(dag_id)
         .bind(PARTITIONS)

@@ -27,6 +27,8 @@ pub struct Schedule {
     pub active_runs: i64,
     /// The assets that it is scheduled by, and how they must come together.
     pub asset_condition: Option<AssetCondition>,
+    /// Whether the condition or its partition mappers cannot be read: then nothing is said of assets.
+    pub is_unreadable: bool,
     /// What references and aliases in it mean.
     pub known_assets: KnownAssets,
     /// Assets that were updated since the last run that asset events made.
@@ -95,6 +97,7 @@ impl Schedule {
         when(!self.scheduler.is_alive, Reason::NoScheduler { last_heartbeat: self.scheduler.last_heartbeat });
         when(!self.may_be_scheduled, Reason::ScheduledRunsNotAllowed { dag_id: dag_id() });
         match (&self.asset_condition, &self.partitions) {
+            _ if self.is_unreadable => reasons.extend(self.unmapped_events()),
             (None, _) => {
                 let limit =
                     Reason::DagMaxActiveRuns { dag_id: dag_id(), limit: dag.max_active_runs, active: self.active_runs };
@@ -114,7 +117,7 @@ impl Schedule {
         if let Some(until) = self.next_run_after.filter(|until| *until > self.now) {
             reasons.push(Reason::NextRunAfter { until });
         }
-        if reasons.is_empty() {
+        if reasons.is_empty() && !self.is_unreadable {
             reasons.push(self.next_step());
         }
         DagExplanation {

@@ -80,7 +80,7 @@ fn waiting(
         return reasons;
     }
     if let Some(weights) = run::weights(explainer).filter(|_| prospect.expands_to.is_some()) {
-        return vec![weights];
+        return moved_by_scheduler(explainer, weights);
     }
     if let Some(count) = prospect.expands_to {
         return moved_by_scheduler(explainer, Reason::ReadyToExpand { count });

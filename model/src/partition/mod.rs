@@ -4,7 +4,7 @@
 //! recorded from it.
 
 mod mapper;
-mod strftime;
+pub(crate) mod strftime;
 mod strptime;
 mod temporal;
 mod wait_policy;
@@ -18,9 +18,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::asset::AssetCondition;
-use crate::timetable::Timetable;
 pub use mapper::{Mapped, PartitionMapper};
-use strptime::strptime;
+pub(crate) use strptime::strptime;
 pub use temporal::{Period, TemporalMapper};
 pub use wait_policy::{Satisfaction, WaitPolicy};
 pub use window::{Direction, Window};
@@ -209,60 +208,8 @@ impl Encoded {
     }
 }
 
-/// The date that a timetable reads from the key of a partition (`Timetable.resolve_partition_date`), `arguments` being what
-/// the timetable is serialised with. `None` when keys are no dates, or the mappers of a schedule of assets disagree.
-///
-/// # Errors
-/// [`PartitionError::Value`] when the key is not one of this timetable's, in Airflow's words; the others when it cannot be
-/// told.
-pub fn resolve_partition_date(
-    timetable: &Timetable,
-    arguments: &Value,
-    key: &str,
-) -> Result<Option<DateTime<Utc>>, PartitionError> {
-    match timetable {
-        Timetable::CronPartition(partition) => {
-            let (format, zone) = (&partition.key_format, partition.trigger.schedule.zone());
-            let (date, offset) = strptime(key, format).map_err(|error| {
-                let prefix =
-                    format!("Partition key {} does not match the timetable's key_format {}", repr(key), repr(format));
-                in_words(error, &prefix)
-            })?;
-            match offset {
-                None => Ok(Some(zone.instant(date))),
-                Some(offset) => Err(PartitionError::Value(format!(
-                    "make_aware expects a naive datetime, got {}",
-                    strftime::isoformat(date, Some(offset)).replacen('T', " ", 1)
-                ))),
-            }
-        }
-        Timetable::PartitionedAsset { asset_condition } => {
-            let condition = AssetCondition::from_serialized(asset_condition)
-                .map_err(|error| serialized("PartitionedAssetTimetable", error.to_string()))?;
-            let mappers = PartitionMappers::from_serialized(arguments)?;
-            match mappers.partition_date(identities(&condition), key, |_, foreign| Err(foreign)) {
-                Ok(date) => Ok(date),
-                Err(DateError::Conflict(_)) => Ok(None),
-                Err(DateError::Mapper(error)) => {
-                    let prefix = format!("Partition key {} is invalid for this timetable's mappers", repr(key));
-                    Err(in_words(error, &prefix))
-                }
-            }
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The error with what it is about in front, where the key is at fault.
-fn in_words(error: PartitionError, prefix: &str) -> PartitionError {
-    match error {
-        PartitionError::Value(detail) => PartitionError::Value(format!("{prefix}: {detail}")),
-        other => other,
-    }
-}
-
 /// The assets that a condition names; aliases name none.
-fn identities(condition: &AssetCondition) -> Vec<AssetIdentity<'_>> {
+pub(crate) fn identities(condition: &AssetCondition) -> Vec<AssetIdentity<'_>> {
     let leaves = condition.leaves().into_iter();
     leaves
         .filter_map(|leaf| match leaf {
@@ -306,12 +253,12 @@ fn decode<T: DeserializeOwned>(type_name: &str, arguments: Value) -> Result<T, P
     serde_json::from_value(arguments).map_err(|error| serialized(type_name, error.to_string()))
 }
 
-fn serialized(type_name: &str, detail: String) -> PartitionError {
+pub(crate) fn serialized(type_name: &str, detail: String) -> PartitionError {
     PartitionError::Serialized { type_name: type_name.to_owned(), detail }
 }
 
 /// A text as Python's `repr` shows it.
-fn repr(text: &str) -> String {
+pub(crate) fn repr(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut shown = String::from(quote);
     for character in text.chars() {

@@ -75,7 +75,7 @@ fn directive(written: &mut String, at: NaiveDateTime, directive: &str, letter: c
 }
 
 /// `datetime.isoformat`: microseconds and offset only where there are some.
-pub(super) fn isoformat(at: NaiveDateTime, offset: Option<FixedOffset>) -> String {
+pub(crate) fn isoformat(at: NaiveDateTime, offset: Option<FixedOffset>) -> String {
     let format = if at.nanosecond() == 0 { "%Y-%m-%dT%H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S%.6f" };
     let offset = offset.map_or_else(String::new, |offset| offset.to_string());
     format!("{}{offset}", at.format(format))

@@ -25,7 +25,7 @@ const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "frid
 ///
 /// # Errors
 /// When the text is not as the format says.
-pub(super) fn strptime(text: &str, format: &str) -> Result<(NaiveDateTime, Option<FixedOffset>), PartitionError> {
+pub(crate) fn strptime(text: &str, format: &str) -> Result<(NaiveDateTime, Option<FixedOffset>), PartitionError> {
     let pattern = pattern(format)?;
     let found = pattern.captures(text).ok_or_else(|| {
         PartitionError::Value(format!("time data {} does not match format {}", repr(text), repr(format)))

@@ -2,6 +2,10 @@
 
 use crate::server::Server;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::sleep;
+use tradewind_airflow::evaluation::{Question, Reply};
+use tradewind_metadata::evaluation;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn triggers_and_marks_a_run_and_keeps_the_audit_log() {
@@ -50,7 +54,7 @@ async fn what_is_being_queued_while_its_run_is_ended_does_not_run() {
     let commit = async {
         let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
         while !sqlx::query_scalar::<_, bool>(waits).fetch_one(server.pool()).await.expect("a truth value") {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
         }
         scheduler.commit().await.expect("committed");
     };
@@ -128,6 +132,71 @@ async fn backfills_the_dates_that_have_no_run() {
     let failed = server.read("/api/v2/dags/example_bash_operator/dagRuns?run_type=backfill&state=failed").await;
     assert_eq!(failed["total_entries"], 2);
     assert_eq!(server.write("PUT", &format!("{path}/unpause"), Value::Null).await.0, 409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_waits_for_a_run_without_holding_the_dag() {
+    let server = Server::start().await;
+    let wanted = json!({
+        "dag_id": "example_bash_operator", "from_date": "2026-10-31T00:00:00Z", "to_date": "2026-11-02T00:00:00Z",
+    });
+    // As a scheduler that ends a run.
+    let mut ending = server.pool().begin().await.expect("a transaction");
+    sqlx::query("SELECT FROM dag_run WHERE dag_id = 'example_bash_operator' FOR NO KEY UPDATE")
+        .execute(&mut *ending)
+        .await
+        .expect("the runs are held");
+    let (status, preview) = server.write("POST", "/api/v2/backfills/dry_run", wanted.clone()).await;
+    assert_eq!((status, &preview["total_entries"]), (200, &json!(2)), "a preview waits for nobody");
+    let backfill = server.write("POST", "/api/v2/backfills", wanted);
+    let end = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(server.pool()).await.expect("a number") == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        sqlx::query("UPDATE dag SET exceeds_max_non_backfill = false WHERE dag_id = 'example_bash_operator'")
+            .execute(&mut *ending)
+            .await
+            .expect("nobody holds the Dag");
+        ending.commit().await.expect("committed");
+    };
+    let ((status, backfill), ()) = tokio::join!(backfill, end);
+    assert_eq!(status, 200, "{backfill}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_s_backfill_of_too_many_runs_is_refused() {
+    let server = Server::start_with(&["partitions.sql"]).await;
+    sqlx::query(
+        "UPDATE serialized_dag SET data = jsonb_set(data::jsonb, '{dag,timetable}', \
+         '{\"__type\": \"my.plugin.Timetable\", \"__var\": {}}'::jsonb) WHERE dag_id = 'by_day'",
+    )
+    .execute(server.pool())
+    .await
+    .expect("a timetable of a plugin");
+    let pool = server.pool().clone();
+    // As a Dag processor, whose plugin has runs without end.
+    let processor = tokio::spawn(async move {
+        loop {
+            for asked in evaluation::claim(&pool, None, Duration::ZERO).await.expect("questions") {
+                let Question::BackfillRuns(question) = asked.question else { panic!("{:?}", asked.question) };
+                let run = json!({"run_after": "2026-01-02T00:00:00Z", "partition_date": null, "partition_key": null,
+                    "data_interval": ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]});
+                let runs = vec![run; question.limit];
+                let answer =
+                    json!({"periodic": true, "partitioned": false, "runs": runs, "run_ids": [], "error": null});
+                evaluation::answer(&pool, asked.id, &Reply::Answer(answer)).await.expect("answered");
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let wanted = json!({"dag_id": "by_day", "from_date": "2026-01-01T00:00:00Z", "to_date": "2026-02-01T00:00:00Z"});
+    let detail = "A backfill of by_day cannot have more than 10000 runs.";
+    for path in ["/api/v2/backfills/dry_run", "/api/v2/backfills"] {
+        assert_eq!(server.write("POST", path, wanted.clone()).await, (422, json!({"detail": detail})));
+    }
+    processor.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,6 +100,33 @@ async fn the_next_run_of_a_partitioned_dag_is_that_of_the_oldest_partition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_cannot_be_read_hides_no_other_reason() {
+    let server = Server::start_with(&["partitions.sql"]).await;
+    let hours = json!({"all": [{"asset": {"name": "hours", "uri": "x://hours", "group": "asset"}}]});
+    sqlx::query("UPDATE dag SET asset_expression = $1 WHERE dag_id = 'gathers'")
+        .bind(hours)
+        .execute(server.pool())
+        .await
+        .expect("a condition");
+    let codes = async || -> Vec<Value> {
+        let told = server.read("/tradewind/v1/dags/gathers/explain").await;
+        let reasons = told["reasons"].as_array().unwrap_or_else(|| panic!("{told}"));
+        reasons.iter().map(|reason| reason["code"].clone()).collect()
+    };
+    let readable = codes().await;
+    let others: Vec<Value> = readable.iter().filter(|code| **code != json!("partitions_awaited")).cloned().collect();
+    assert!(others.contains(&json!("dag_paused")) && others.len() < readable.len(), "{readable:?}");
+    for unreadable in [
+        "UPDATE serialized_dag SET data = jsonb_set(data::jsonb, '{dag,timetable,__var,default_partition_mapper}', '7') \
+         WHERE dag_id = 'gathers'",
+        "UPDATE dag SET asset_expression = '{\"some\": 7}' WHERE dag_id = 'gathers'",
+    ] {
+        sqlx::query(unreadable).execute(server.pool()).await.expect("changed");
+        assert_eq!(codes().await, others, "{unreadable}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn runs_are_cleared_by_partition() {
     let server = Server::start_with(&["partitions.sql"]).await;
     let clear = async |dag_id: &str, body: Value| {

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use tradewind_airflow::evaluation::{ManualRun, ManualRunAnswer};
 use tradewind_metadata::evaluation::{self, AskError};
 use tradewind_metadata::{MetadataError, dag_run};
-use tradewind_model::partition::{PartitionError, resolve_partition_date};
+use tradewind_model::partition::PartitionError;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
-use tradewind_model::timetable::{RunIdParts, Timetable};
+use tradewind_model::timetable::{RunIdParts, Timetable, resolve_partition_date};
 
 /// Characters of a partition's key at most (`ID_LEN`).
 const MAX_PARTITION_KEY: usize = 250;
@@ -152,12 +152,12 @@ async fn new_run(
     user: &User,
 ) -> ApiResult<dag_run::NewDagRun> {
     let timetable = timetable(dag)?;
-    let of_plugin = |serialized| Schedule::of_plugin(app, &dag.dag_id, serialized, &wanted);
+    let ask_plugin = |serialized| Schedule::of_plugin(app, &dag.dag_id, serialized, &wanted);
     let Schedule { data_interval, run_id, partition_date } = match timetable.custom() {
-        Some(custom) => of_plugin(custom.serialized()).await?,
+        Some(custom) => ask_plugin(custom.serialized()).await?,
         None => match Schedule::of(dag, &timetable, &wanted)? {
             Some(schedule) => schedule,
-            None => of_plugin(dag.field("timetable").cloned().unwrap_or_default()).await?,
+            None => ask_plugin(dag.field("timetable").cloned().unwrap_or_default()).await?,
         },
     };
     app.run_ids.check(wanted.run_type, &run_id).map_err(ApiError::bad_request)?;
@@ -252,7 +252,7 @@ impl Schedule {
             partition_key: wanted.partition_key.clone(),
         };
         let answer = evaluation::ask(&app.pool, dag_id, question, evaluation::PATIENCE).await;
-        let answer = answer.map_err(|error| of_plugin(dag_id, error))?;
+        let answer = answer.map_err(|error| refusal_of_plugin(dag_id, error))?;
         check_partition_key(dag_id, key, answer.takes_partition_keys)?;
         let ManualRunAnswer { data_interval, run_id, partition_date, .. } = answer;
         Ok(Self { data_interval, run_id, partition_date })
@@ -260,7 +260,7 @@ impl Schedule {
 }
 
 /// As Airflow answers: what a plugin refuses with a `ValueError` is the request's fault, any other error its own.
-fn of_plugin(dag_id: &str, error: AskError) -> ApiError {
+fn refusal_of_plugin(dag_id: &str, error: AskError) -> ApiError {
     match error {
         AskError::Python(error) if VALUE_ERRORS.iter().any(|class| error.message.starts_with(class)) => {
             let detail = error.message.split_once(": ").map_or("", |(_, detail)| detail);
