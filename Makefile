@@ -83,18 +83,18 @@ fmt: ## Format the code.
 
 .PHONY: bench
 bench: setup ## Compare with official Airflow on this machine.
-	cargo build --locked --release --package tradewind --package tradewind-pyhost
+	cargo build --locked --profile dist --package tradewind --package tradewind-pyhost
 	.venv/bin/python bench/compare.py
 
 .PHONY: bench-scheduler
 bench-scheduler: setup ## Measure what the scheduler alone can do, with no Python in the loop.
-	cargo build --locked --release --package tradewind --package tradewind-bench
-	scripts/with-test-postgres target/release/bench-scheduler --binary target/release/tradewind
+	cargo build --locked --profile dist --package tradewind --package tradewind-bench
+	scripts/with-test-postgres target/dist/bench-scheduler
 
 .PHONY: bench-api
 bench-api: setup ## Compare the API with official Airflow's on this machine.
-	cargo build --locked --release --package tradewind --package tradewind-pyhost --package tradewind-bench
-	scripts/with-test-postgres target/release/bench-api --binary target/release/tradewind
+	cargo build --locked --profile dist --package tradewind --package tradewind-pyhost --package tradewind-bench
+	scripts/with-test-postgres target/dist/bench-api
 
 # The simulation is all computing, and small: an optimised build takes seconds.
 .PHONY: simulate

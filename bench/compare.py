@@ -57,7 +57,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=("official", "tradewind"), help="measure one of the two")
     parser.add_argument("--runs", type=int, default=3, help="measured runs of the chain, of which the median counts")
     parser.add_argument("--idle-seconds", type=float, default=30, help="how long to watch the idle system")
-    parser.add_argument("--binary", type=Path, default=REPOSITORY / "target" / "release" / "tradewind")
+    parser.add_argument("--binary", type=Path, default=REPOSITORY / "target" / "dist" / "tradewind")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--gate", action="store_true", help="fail when Tradewind misses its goals")
     return parser.parse_args()

@@ -37,7 +37,7 @@ const GOAL_MEMORY: f64 = 80.0;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The program `tradewind`.
-    #[arg(long, default_value = "target/release/tradewind")]
+    #[arg(long, default_value = "target/dist/tradewind")]
     binary: PathBuf,
     /// The virtual environment with official Airflow.
     #[arg(long, default_value = ".venv")]

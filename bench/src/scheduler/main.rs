@@ -22,7 +22,7 @@ use report::{Goal, Report};
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The program to measure.
-    #[arg(long, default_value = "target/release/tradewind")]
+    #[arg(long, default_value = "target/dist/tradewind")]
     binary: PathBuf,
     /// Task instances of the run that is queued at once, and of the one that stands in its way.
     #[arg(long, default_value_t = 10_000)]
