@@ -19,7 +19,6 @@ use tradewind_airflow::config::{Config, ConfigError};
 use tradewind_airflow::frames::{FrameError, Request};
 use tradewind_airflow::log_path::{LogPathError, LogPaths};
 use tradewind_airflow::secrets_masker::SecretsMasker;
-use tradewind_airflow::supervisor_protocol::response::{ErrorResponse, ErrorType};
 use tradewind_airflow::supervisor_protocol::to_supervisor::ToSupervisor;
 use tradewind_bundle::configuration::{DagBundle, Place};
 use tradewind_bundle::provider::{ProvideError, SnapshotProvider};
@@ -32,7 +31,7 @@ use tradewind_supervisor::output::{Forwarder, Limits, TASK};
 use tradewind_supervisor::pyhost::{ChildKind, PyHost, PyHostError};
 use tradewind_supervisor::requests::{Answers, Scope};
 
-use crate::parse::hide_secrets;
+use crate::reply::{not_understood, reply};
 
 /// How often callbacks are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -319,20 +318,9 @@ impl Caller {
                 Ok(None)
             }
             Ok(message) => self.answers.answer(Scope::Deadline, message).await,
-            Err(error) => Err(ErrorResponse::new(
-                ErrorType::ApiServerError,
-                json!({"status_code": 400, "message": format!("Unhandled request: {error}")}),
-            )),
+            Err(error) => Err(not_understood(&error)),
         };
-        match answer {
-            Ok(body) => {
-                if let Some(body) = &body {
-                    hide_secrets(body, masker);
-                }
-                requests.answer(request.id, body.as_ref()).await
-            }
-            Err(error) => requests.refuse(request.id, &json!(error)).await,
-        }
+        reply(requests, request.id, answer, masker).await
     }
 }
 

@@ -24,6 +24,7 @@ pub mod parsed_dag;
 mod parsing_result;
 mod processor;
 pub mod queue;
+mod reply;
 mod snapshots;
 pub mod watch;
 

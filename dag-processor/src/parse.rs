@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tradewind_airflow::frames::{FrameError, Request};
 use tradewind_airflow::secrets_masker::SecretsMasker;
 use tradewind_airflow::supervisor_protocol::dag_processor::{DagFileParseRequest, DagFileParsingResult, ToManager};
-use tradewind_airflow::supervisor_protocol::response::{ErrorResponse, ErrorType};
+use tradewind_airflow::supervisor_protocol::response::ErrorResponse;
 use tradewind_airflow::supervisor_protocol::to_supervisor::ToSupervisor;
 use tradewind_remote_log::{Follow, Shipping};
 use tradewind_supervisor::child::{Child, ExitStatus, Process, Requests};
@@ -23,6 +23,7 @@ use tradewind_supervisor::requests::{Answers, Scope};
 use crate::bundle::DagBundle;
 use crate::log_file;
 use crate::queue::FileKey;
+use crate::reply::{not_understood, reply};
 
 /// What a file may write while it is parsed; a file that writes more does not belong among Dag files.
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
@@ -154,15 +155,9 @@ impl Parser {
                 Ok(None)
             }
             Ok(ToManager::Request(message)) => self.answer(*message, talk, masker).await,
-            Err(error) => Err(ErrorResponse::new(
-                ErrorType::ApiServerError,
-                json!({"status_code": 400, "message": format!("Unhandled request: {error}")}),
-            )),
+            Err(error) => Err(not_understood(&error)),
         };
-        match answer {
-            Ok(body) => requests.answer(request.id, body.as_ref()).await,
-            Err(error) => requests.refuse(request.id, &json!(error)).await,
-        }
+        reply(requests, request.id, answer, masker).await
     }
 
     async fn answer(
@@ -176,11 +171,7 @@ impl Parser {
             return Ok(None);
         }
         talk.asked = true;
-        let answer = self.answers.answer(Scope::DagFile, message).await;
-        if let Ok(Some(body)) = &answer {
-            hide_secrets(body, masker);
-        }
-        answer
+        self.answers.answer(Scope::DagFile, message).await
     }
 
     /// The stream is named as in an Amazon MWAA environment.
@@ -261,16 +252,4 @@ async fn end(process: &Process, done: bool) -> ExitStatus {
         return status;
     }
     process.terminate(Signal::SIGKILL, END_TIMEOUT).await
-}
-
-/// What the official supervisor hides in logs of what it hands out (`DagFileProcessorProcess._handle_request`).
-pub(crate) fn hide_secrets(body: &Value, masker: &SecretsMasker) {
-    match body["type"].as_str() {
-        Some("ConnectionResult") => {
-            masker.add(&body["password"], None);
-            masker.add(&body["extra"], None);
-        }
-        Some("VariableResult") => masker.add(&body["value"], body["key"].as_str()),
-        _ => {}
-    }
 }
