@@ -12,7 +12,7 @@ use tradewind_model::dag::Dag;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
 use tradewind_model::timetable::{DataInterval, Timetable};
 
-use crate::dag_run::{self, Created, NewDagRun};
+use crate::dag_run::{self, Created, NewDagRun, Note};
 use crate::serialized_dag::Cache;
 use crate::{MetadataError, Result, evaluation};
 
@@ -130,7 +130,7 @@ pub async fn trigger(
         backfill_id: None,
         partition_key: wanted.partition_key.clone(),
         partition_date: None,
-        note: wanted.note.clone(),
+        note: wanted.note.clone().map(Note::from),
     };
     dag_run::create(connection, &dag, &run, now).await
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
-use sqlx::{PgConnection, Row, query};
+use sqlx::{PgConnection, Row as _, query};
 use tradewind_airflow::executor_config;
-use tradewind_model::dag::{Dag, TaskIndex};
+use tradewind_model::dag::{Dag, Task, TaskIndex};
 use tradewind_model::scheduling::{Expansion, NewTaskInstance};
 use tradewind_model::state::{TaskInstanceState, is_legal_edge};
 use uuid::Uuid;
@@ -152,6 +152,17 @@ impl From<NewTaskInstance> for New {
 /// Python's pickle of an empty dictionary, protocol 5: the `executor_config` of a task that sets none.
 const EMPTY_EXECUTOR_CONFIG: &[u8] = b"\x80\x05}\x94.";
 
+/// Task instances to make in one run.
+#[derive(Debug, Clone)]
+pub struct OfRun<'a> {
+    /// The Dag they are of.
+    pub dag: &'a Dag,
+    /// Their run.
+    pub run: RunIdentity<'a>,
+    /// What to make.
+    pub new: Vec<New>,
+}
+
 /// Makes task instances; those that exist are left alone.
 pub async fn create(
     connection: &mut PgConnection,
@@ -160,48 +171,69 @@ pub async fn create(
     new: &[New],
     now: DateTime<Utc>,
 ) -> Result<()> {
-    for batch in new.chunks(BATCH) {
-        let ids: Vec<Uuid> = batch.iter().map(|_| Uuid::now_v7()).collect();
-        let rows: Vec<Value> = batch.iter().zip(&ids).map(|(new, id)| row(dag, new, *id)).collect();
-        query(include_str!("../queries/task_instance/create.sql"))
-            .bind(Value::Array(rows))
-            .bind(&dag.dag_id)
-            .bind(run.run_id)
-            .bind(run.dag_version_id)
-            .bind(run.context_carrier)
-            .bind(EMPTY_EXECUTOR_CONFIG)
-            .bind(now)
-            .execute(&mut *connection)
-            .await?;
+    create_all(connection, &[OfRun { dag, run: *run, new: new.to_vec() }], now).await
+}
+
+/// Makes task instances of several runs; those that exist are left alone.
+pub async fn create_all(connection: &mut PgConnection, runs: &[OfRun<'_>], now: DateTime<Utc>) -> Result<()> {
+    let rows: Vec<Row<'_>> =
+        runs.iter().flat_map(|run| run.new.iter().map(move |new| Row { run, new, id: Uuid::now_v7() })).collect();
+    for batch in rows.chunks(BATCH) {
+        insert(connection, batch, now).await?;
         let weighed: Vec<Uuid> =
-            batch.iter().zip(ids).filter(|(new, _)| dag.has_custom_weight(new.task)).map(|(_, id)| id).collect();
+            batch.iter().filter(|row| row.run.dag.has_custom_weight(row.new.task)).map(|row| row.id).collect();
         priority_weight::want(&mut *connection, &weighed).await?;
     }
     Ok(())
 }
 
-fn row(dag: &Dag, new: &New, id: Uuid) -> Value {
-    let task = dag.at(new.task);
-    json!({
-        "id": id,
-        "task_id": task.task_id,
-        "map_index": new.map_index,
-        "state": new.state,
-        "max_tries": task.retries,
-        "pool": task.pool,
-        "pool_slots": task.pool_slots,
-        "queue": task.queue,
-        "priority_weight": dag.priority_weight(new.task),
-        "operator": task.task_type,
-        "custom_operator_name": task.custom_operator_name(),
-        "task_display_name": new.is_named.then(|| task.task_display_name()),
-        "executor": task.executor,
-        "executor_config": task.executor_config.as_deref().and_then(executor_config::pickle).map(|pickled| hex(&pickled)),
-    })
+/// A task instance that is to have its row.
+struct Row<'a> {
+    run: &'a OfRun<'a>,
+    new: &'a New,
+    id: Uuid,
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+async fn insert(connection: &mut PgConnection, rows: &[Row<'_>], now: DateTime<Utc>) -> Result<()> {
+    query(include_str!("../queries/task_instance/create.sql"))
+        .bind(column(rows, |row| row.run.dag.dag_id.as_str()))
+        .bind(column(rows, |row| row.run.run.run_id))
+        .bind(column(rows, |row| row.run.run.dag_version_id))
+        .bind(column(rows, |row| row.run.run.context_carrier))
+        .bind(column(rows, |row| row.id))
+        .bind(column(rows, |row| row.task().task_id.as_str()))
+        .bind(column(rows, |row| row.new.map_index))
+        .bind(column(rows, |row| row.new.state.map(TaskInstanceState::as_str)))
+        .bind(column(rows, |row| row.task().retries))
+        .bind(column(rows, |row| row.task().pool.as_str()))
+        .bind(column(rows, |row| row.task().pool_slots))
+        .bind(column(rows, |row| row.task().queue.as_str()))
+        .bind(column(rows, |row| row.run.dag.priority_weight(row.new.task)))
+        .bind(column(rows, |row| row.task().task_type.as_str()))
+        .bind(column(rows, |row| row.task().custom_operator_name()))
+        .bind(column(rows, |row| row.new.is_named.then(|| row.task().task_display_name())))
+        .bind(column(rows, |row| row.task().executor.as_deref()))
+        .bind(column(rows, |row| row.executor_config()))
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+impl<'a> Row<'a> {
+    fn task(&self) -> &'a Task {
+        self.run.dag.at(self.new.task)
+    }
+
+    fn executor_config(&self) -> Vec<u8> {
+        let own = self.task().executor_config.as_deref().and_then(executor_config::pickle);
+        own.unwrap_or_else(|| EMPTY_EXECUTOR_CONFIG.to_vec())
+    }
+}
+
+/// What all have in one column.
+fn column<'a, T>(rows: &'a [Row<'a>], value: impl Fn(&'a Row<'a>) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
 }
 
 /// Turns the unexpanded task instances of mapped tasks into their first mapped ones.

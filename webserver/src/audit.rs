@@ -1,11 +1,13 @@
 //! The audit log: who asked for which change (`airflow/api_fastapi/logging/decorators.py`).
 
 use crate::auth::User;
+use crate::batches::Work;
 use crate::error::ApiResult;
 use crate::query::Params;
 use crate::state::App;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
+use sqlx::PgPool;
 use tradewind_airflow::python_json;
 
 /// Parameters that have columns of their own or are not worth a line.
@@ -25,6 +27,50 @@ pub(crate) struct Change<'a> {
     pub body: Option<&'a Map<String, Value>>,
 }
 
+/// A row of the table `log`.
+pub(crate) struct Record {
+    at: DateTime<Utc>,
+    event: String,
+    owner: String,
+    extra: String,
+    task_id: Option<String>,
+    dag_id: Option<String>,
+    run_id: Option<String>,
+    logical_date: Option<DateTime<Utc>>,
+}
+
+/// Writes records together with those of others who change something at the same time.
+pub(crate) struct Records(pub(crate) PgPool);
+
+impl Work for Records {
+    type Item = Record;
+    type Outcome = ();
+
+    async fn run(&self, records: &[Record]) -> ApiResult<Vec<ApiResult<()>>> {
+        sqlx::query(
+            "INSERT INTO log (dttm, event, owner, owner_display_name, extra, task_id, dag_id, run_id, logical_date) \
+             SELECT new.dttm, new.event, new.owner, new.owner, new.extra, new.task_id, new.dag_id, new.run_id, \
+             new.logical_date FROM unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], \
+             $7::text[], $8::timestamptz[]) AS new (dttm, event, owner, extra, task_id, dag_id, run_id, logical_date)",
+        )
+        .bind(column(records, |record| record.at))
+        .bind(column(records, |record| record.event.as_str()))
+        .bind(column(records, |record| record.owner.as_str()))
+        .bind(column(records, |record| record.extra.as_str()))
+        .bind(column(records, |record| record.task_id.as_deref()))
+        .bind(column(records, |record| record.dag_id.as_deref()))
+        .bind(column(records, |record| record.run_id.as_deref()))
+        .bind(column(records, |record| record.logical_date))
+        .execute(&self.0)
+        .await?;
+        Ok(records.iter().map(|_| Ok(())).collect())
+    }
+}
+
+fn column<'a, T>(records: &'a [Record], value: impl Fn(&'a Record) -> T) -> Vec<T> {
+    records.iter().map(value).collect()
+}
+
 impl Change<'_> {
     /// Writes the record; as in Airflow it stays even when the change is refused afterwards.
     pub(crate) async fn record(&self, app: &App, user: &User, params: &Params) -> ApiResult<()> {
@@ -41,23 +87,19 @@ impl Change<'_> {
         }
         extra.insert("method".to_owned(), self.method.into());
 
-        let text = |name: &str| given.get(name).and_then(Value::as_str);
+        let text = |name: &str| given.get(name).and_then(Value::as_str).map(str::to_owned);
         let logical_date = params.text("logical_date").and_then(|text| crate::query::parse_time(&text));
-        sqlx::query(
-            "INSERT INTO log (dttm, event, owner, owner_display_name, extra, task_id, dag_id, run_id, logical_date) \
-             VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(Utc::now())
-        .bind(self.event)
-        .bind(&user.name)
-        .bind(python_json::dumps(&Value::Object(extra)))
-        .bind(text("task_id"))
-        .bind(text("dag_id"))
-        .bind(text("run_id").or_else(|| text("dag_run_id")))
-        .bind(logical_date.map(|(time, _)| time))
-        .execute(&app.pool)
-        .await?;
-        Ok(())
+        let record = Record {
+            at: Utc::now(),
+            event: self.event.to_owned(),
+            owner: user.name.clone(),
+            extra: python_json::dumps(&Value::Object(extra)),
+            task_id: text("task_id"),
+            dag_id: text("dag_id"),
+            run_id: text("run_id").or_else(|| text("dag_run_id")),
+            logical_date: logical_date.map(|(time, _)| time),
+        };
+        app.records.submit(record).await
     }
 
     fn extra(&self, app: &App, given: &Map<String, Value>, body: Option<&Map<String, Value>>) -> Map<String, Value> {

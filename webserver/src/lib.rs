@@ -11,6 +11,7 @@ mod server;
 
 mod api_v2;
 mod auth;
+mod batches;
 mod static_ui;
 mod tradewind_v1;
 mod ui;

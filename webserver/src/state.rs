@@ -1,7 +1,10 @@
 //! What every handler can reach.
 
+use crate::api_v2::dag_runs::{Lookup, NewRuns};
 use crate::api_v2::logs::LoggedAttempts;
+use crate::audit::Records;
 use crate::auth::{self, AuthManager, CheckedTokens};
+use crate::batches::Batches;
 use crate::kept::{SharedWork, Snapshot};
 use crate::kept_logs::KeptLogs;
 use crate::options::{Options, OptionsError};
@@ -66,6 +69,12 @@ pub(crate) struct Shared {
     pub openapi: OnceCell<Bytes>,
     /// Dags as the scheduler sees them.
     pub scheduled_dags: Cache,
+    /// Records of the audit log that are about to be written.
+    pub records: Batches<Records>,
+    /// Dags that are about to be run by hand.
+    pub triggered: Batches<Lookup>,
+    /// Runs that are about to be made.
+    pub new_runs: Batches<NewRuns>,
 }
 
 impl Deref for App {
@@ -96,6 +105,9 @@ impl App {
             run_ids: RunIdRule::from_config(&config)?,
             openapi: OnceCell::new(),
             scheduled_dags: Cache::default(),
+            records: Batches::new(Records(pool.clone())),
+            triggered: Batches::new(Lookup(pool.clone())),
+            new_runs: Batches::new(NewRuns(pool.clone())),
             pool,
             config,
             options,

@@ -73,10 +73,11 @@ impl DagVersion {
         id.map(|_| Self::from_row(row)).transpose()
     }
 
-    /// The version with an id.
-    pub(crate) async fn by_id(executor: impl PgExecutor<'_>, id: Uuid) -> ApiResult<Option<Self>> {
-        let mut query = sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE v.id = "));
-        Ok(query.push_bind(id).build_query_as().fetch_optional(executor).await?)
+    /// The versions with these ids.
+    pub(crate) async fn of_ids(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> ApiResult<HashMap<Uuid, Self>> {
+        let mut query = sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE v.id = ANY("));
+        let versions: Vec<Self> = query.push_bind(ids).push(")").build_query_as().fetch_all(executor).await?;
+        Ok(versions.into_iter().map(|version| (version.id, version)).collect())
     }
 
     /// The latest version of a Dag.

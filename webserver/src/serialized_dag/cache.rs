@@ -28,7 +28,7 @@ struct Stored {
 }
 
 /// What statements that read other things too say of the latest version of a Dag: nothing, if it was never serialized.
-#[derive(Debug, FromRow)]
+#[derive(Debug, Clone, FromRow)]
 pub(crate) struct Latest {
     latest_id: Option<Uuid>,
     latest_hash: Option<String>,

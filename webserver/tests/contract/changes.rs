@@ -1,7 +1,9 @@
 //! Requests that change something.
 
 use crate::server::Server;
+use futures::future::join_all;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::sleep;
 use tradewind_airflow::evaluation::{Question, Reply};
@@ -37,6 +39,35 @@ async fn triggers_and_marks_a_run_and_keeps_the_audit_log() {
     let events: Vec<&Value> =
         events["event_logs"].as_array().expect("a list").iter().map(|log| &log["event"]).collect();
     assert_eq!(events, ["trigger_dag_run", "trigger_dag_run", "patch_dag_run", "clear_dag_run"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_asked_for_at_once_are_made_together_and_refused_alone() {
+    let server = Server::start().await;
+    let runs = "/api/v2/dags/example_xcom/dagRuns";
+    let too_long = "x".repeat(300);
+    let ids: Vec<String> =
+        (0..40).map(|number| format!("run-{number}")).chain(["twice", "twice", &too_long].map(str::to_owned)).collect();
+    let ask = |id: &String| {
+        server.write("POST", runs, json!({"logical_date": null, "dag_run_id": id, "note": format!("of {id}")}))
+    };
+    let answers = join_all(ids.iter().map(ask)).await;
+    let mut statuses = BTreeMap::<&str, Vec<u16>>::new();
+    for (id, (status, run)) in ids.iter().zip(&answers) {
+        statuses.entry(id).or_default().push(*status);
+        if *status == 200 {
+            assert_eq!((&run["dag_run_id"], &run["note"]), (&json!(id), &json!(format!("of {id}"))));
+            assert_eq!(run["dag_versions"].as_array().map(Vec::len), Some(1), "{run}");
+            assert_eq!(server.read(&format!("{runs}/{id}/taskInstances")).await["total_entries"], 6);
+        }
+    }
+    assert_eq!(statuses.remove(&*too_long), Some(vec![422]));
+    let mut twice = statuses.remove("twice").unwrap_or_default();
+    twice.sort_unstable();
+    assert_eq!(twice, [200, 409]);
+    assert!(statuses.values().all(|statuses| *statuses == [200]), "{statuses:?}");
+    let records = server.read("/api/v2/eventLogs?event=trigger_dag_run&dag_id=example_xcom&limit=1").await;
+    assert_eq!(records["total_entries"], 43);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,15 @@
 
 mod change;
 mod clear;
+mod creation;
 mod list;
 mod partitions;
 pub(super) mod trigger;
 mod wait;
 
+pub(crate) use creation::NewRuns;
 pub(crate) use list::states;
-pub(crate) use trigger::timetable;
+pub(crate) use trigger::{Lookup, timetable};
 
 use crate::api_v2::dag_versions::{self, DagVersion};
 use crate::audit::Change;
@@ -24,7 +26,6 @@ use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
-use tradewind_metadata::dag_run::Created;
 use uuid::Uuid;
 
 pub(super) fn routes() -> Router<App> {
@@ -129,24 +130,16 @@ pub(crate) async fn by_id(pool: &PgPool, id: i32) -> ApiResult<DagRun> {
 
 /// The run of that `dag_run.id`, as this connection sees it: within a transaction, before a scheduler hears of it.
 pub(crate) async fn by_id_on(connection: &mut PgConnection, id: i32) -> ApiResult<DagRun> {
-    let run = without_versions(connection, id).await?;
-    let runs = with_versions(connection, vec![run]).await?;
+    let runs = without_versions(connection, &[id]).await?;
+    let runs = with_versions(connection, runs).await?;
     runs.into_iter().next().ok_or_else(gone)
 }
 
-/// The same of a run that was made a moment ago, whose task instances, if it has any, are all of one version.
-pub(crate) async fn created_on(connection: &mut PgConnection, made: Created, has_tasks: bool) -> ApiResult<DagRun> {
-    let mut run = without_versions(connection, made.id).await?;
-    if let Some(version) = made.dag_version_id.filter(|_| has_tasks || run.bundle_version.is_some()) {
-        run.dag_versions.extend(DagVersion::by_id(connection, version).await?);
-    }
-    Ok(run)
-}
-
-/// The run alone; the versions of its task instances take Postgres longer to plan than to find.
-async fn without_versions(connection: &mut PgConnection, id: i32) -> ApiResult<DagRun> {
-    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE dr.id = "));
-    query.push_bind(id).build_query_as().fetch_optional(connection).await?.ok_or_else(gone)
+/// The runs of these `dag_run.id`s alone, in any order.
+async fn without_versions(connection: &mut PgConnection, ids: &[i32]) -> ApiResult<Vec<DagRun>> {
+    let mut query: QueryBuilder<Postgres> =
+        QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE dr.id = ANY("));
+    Ok(query.push_bind(ids).push(")").build_query_as().fetch_all(connection).await?)
 }
 
 fn gone() -> ApiError {

@@ -1,8 +1,9 @@
 //! `POST /dags/{dag_id}/dagRuns`: a run by hand.
 
-use super::{DagRun, created_on};
+use super::DagRun;
 use crate::audit::Change;
 use crate::auth::{Resource, User};
+use crate::batches::Work;
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
@@ -14,11 +15,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use sqlx::FromRow;
+use sqlx::{FromRow, PgPool};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tradewind_airflow::evaluation::{ManualRun, ManualRunAnswer};
+use tradewind_metadata::dag_run;
 use tradewind_metadata::evaluation::{self, AskError};
-use tradewind_metadata::{MetadataError, dag_run};
 use tradewind_model::partition::PartitionError;
 use tradewind_model::state::{DagRunState, DagRunTriggeredBy, DagRunType};
 use tradewind_model::timetable::{RunIdParts, Timetable, resolve_partition_date};
@@ -41,12 +43,29 @@ pub(crate) struct Wanted {
     partition_key: Option<String>,
 }
 
-#[derive(FromRow)]
-struct Triggered {
+/// A Dag that somebody wants to run.
+#[derive(Clone, FromRow)]
+pub(crate) struct Triggered {
+    dag_id: String,
     has_import_errors: Option<bool>,
     allowed_run_types: Option<Value>,
     #[sqlx(flatten)]
     latest: Latest,
+}
+
+/// Looks up Dags together with those that others want to run at the same time.
+pub(crate) struct Lookup(pub(crate) PgPool);
+
+impl Work for Lookup {
+    type Item = String;
+    type Outcome = Option<Triggered>;
+
+    async fn run(&self, dag_ids: &[String]) -> ApiResult<Vec<ApiResult<Option<Triggered>>>> {
+        let found: Vec<Triggered> =
+            sqlx::query_as(include_str!("triggered.sql")).bind(dag_ids).fetch_all(&self.0).await?;
+        let found: HashMap<&str, &Triggered> = found.iter().map(|dag| (dag.dag_id.as_str(), dag)).collect();
+        Ok(dag_ids.iter().map(|dag_id| Ok(found.get(dag_id.as_str()).copied().cloned())).collect())
+    }
 }
 
 pub(super) async fn trigger(
@@ -109,29 +128,17 @@ impl Wanted {
         user: &User,
     ) -> ApiResult<DagRun> {
         let run = new_run(app, dag, self, triggered_by, user).await?;
-        let mut transaction = app.pool.begin().await?;
+        let mut connection = app.pool.acquire().await?;
         let hash = Some(dag.hash.as_str());
-        let scheduled = app.scheduled_dags.version_of_hash(&mut transaction, dag.dag_version_id, hash).await?;
-        // Airflow does not say who wrote the note of a materialization.
-        let note = run.note.is_some() && run.run_type != DagRunType::AssetMaterialization;
-        let created = dag_run::create(&mut transaction, &scheduled, &run, Utc::now()).await.map_err(refusal)?;
-        if note {
-            sqlx::query("UPDATE dag_run_note SET user_id = $2 WHERE dag_run_id = $1")
-                .bind(created.id)
-                .bind(&user.name)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        let run = created_on(&mut transaction, created, scheduled.task_count() > 0).await?;
-        transaction.commit().await?;
-        Ok(run)
+        let scheduled = app.scheduled_dags.version_of_hash(&mut connection, dag.dag_version_id, hash).await?;
+        drop(connection);
+        app.new_runs.submit((scheduled, run)).await
     }
 }
 
 /// The latest version of a Dag, if it may be run by hand.
 async fn triggerable(app: &App, dag_id: &str) -> ApiResult<Arc<SerializedDag>> {
-    let dag: Option<Triggered> =
-        sqlx::query_as(include_str!("triggered.sql")).bind(dag_id).fetch_optional(&app.pool).await?;
+    let dag = app.triggered.submit(dag_id.to_owned()).await?;
     let dag = dag.ok_or_else(|| ApiError::not_found(format!("Dag with dag_id: '{dag_id}' not found")))?;
     if dag.has_import_errors.unwrap_or_default() {
         let detail = format!("Dag with dag_id: '{dag_id}' has import errors and cannot be triggered");
@@ -162,6 +169,9 @@ async fn new_run(
     };
     app.run_ids.check(wanted.run_type, &run_id).map_err(ApiError::bad_request)?;
     dag.params().check(&wanted.conf).map_err(ApiError::bad_request)?;
+    // Airflow does not say who wrote the note of a materialization.
+    let author = (wanted.run_type != DagRunType::AssetMaterialization).then(|| user.name.clone());
+    let note = wanted.note.map(|content| dag_run::Note { content, user_id: author });
     Ok(dag_run::NewDagRun {
         run_id,
         run_type: wanted.run_type,
@@ -176,7 +186,7 @@ async fn new_run(
         backfill_id: None,
         partition_key: wanted.partition_key,
         partition_date,
-        note: wanted.note,
+        note,
     })
 }
 
@@ -275,12 +285,4 @@ fn refusal_of_plugin(dag_id: &str, error: AskError) -> ApiError {
 pub(crate) fn timetable(dag: &SerializedDag) -> ApiResult<Timetable> {
     let serialized = dag.field("timetable").cloned().unwrap_or_default();
     Timetable::from_serialized(&serialized).map_err(|error| ApiError::internal(&error))
-}
-
-fn refusal(error: MetadataError) -> ApiError {
-    match error {
-        MetadataError::Conflict(detail) => ApiError::unique_violation(&detail),
-        MetadataError::NotFound(detail) => ApiError::not_found(detail),
-        other => other.into(),
-    }
 }
