@@ -192,10 +192,20 @@ impl Jwt {
                 _ => TokenError::Invalid(error.to_string()),
             })?
             .claims;
-        if !claims.contains_key("iat") {
-            return Err(TokenError::Invalid("claim iat is missing".to_owned()));
-        }
+        self.check_issue_time(&claims)?;
         Ok(claims)
+    }
+
+    /// A token is not from the future; the library looks at when it ends alone.
+    fn check_issue_time(&self, claims: &Map<String, Value>) -> Result<(), TokenError> {
+        let invalid = |reason: &str| TokenError::Invalid(reason.to_owned());
+        let issued = claims.get("iat").ok_or_else(|| invalid("claim iat is missing"))?;
+        let issued = issued.as_f64().ok_or_else(|| invalid("claim iat is no time"))?;
+        let latest = jsonwebtoken::get_current_timestamp().saturating_add(self.validation.leeway);
+        if issued > latest as f64 {
+            return Err(invalid("it is not valid yet: claim iat is in the future"));
+        }
+        Ok(())
     }
 
     /// The key that checks a token, with the algorithm that goes with it.
@@ -376,6 +386,8 @@ mod tests {
         assert!(jwt.check(&old(65)).is_ok());
         let strict = configured(&[("jwt_leeway", "0")], "secret").expect("signs");
         assert!(matches!(strict.check(&old(65)), Err(TokenError::Expired)));
+        assert!(jwt.check(&old(-5)).is_ok());
+        assert!(matches!(strict.check(&old(-5)), Err(TokenError::Invalid(_))));
         let others = [
             tokens("other"),
             configured(&[("jwt_audience", "another")], "secret").expect("signs"),

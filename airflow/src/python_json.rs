@@ -8,6 +8,18 @@ use std::io;
 use serde_json::Value;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
+/// Whether Python takes a value for true.
+pub fn is_truthy(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => *flag,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+    }
+}
+
 /// `json.dumps(value)`: a blank after `,` and `:`, and nothing but ASCII.
 pub fn dumps(value: &Value) -> String {
     let mut bytes = Vec::new();

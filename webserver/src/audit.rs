@@ -152,11 +152,12 @@ fn mask_variable(entity: &Map<String, Value>) -> Map<String, Value> {
 
 fn mask_connection(app: &App, entity: &Map<String, Value>) -> Map<String, Value> {
     let mut masked = app.masker.redact_object(entity.clone());
-    if let Some(extra) = entity.get("extra").and_then(Value::as_str).filter(|extra| !extra.is_empty()) {
-        let shown = match serde_json::from_str(extra) {
-            Ok(Value::Object(fields)) => fields.into_iter().map(|(name, _)| (name, Value::from("***"))).collect(),
-            Ok(_) => Value::from("Expected JSON object in `extra` field, got non-dict JSON"),
-            Err(_) => Value::from("Encountered non-JSON in `extra` field"),
+    // Whatever it is that was sent: its names may be told, its values never.
+    if let Some(extra) = entity.get("extra").filter(|extra| python_json::is_truthy(extra)) {
+        let shown = match extra.as_str().map(serde_json::from_str) {
+            Some(Ok(Value::Object(fields))) => fields.into_iter().map(|(name, _)| (name, Value::from("***"))).collect(),
+            Some(Ok(_)) => Value::from("Expected JSON object in `extra` field, got non-dict JSON"),
+            Some(Err(_)) | None => Value::from("Encountered non-JSON in `extra` field"),
         };
         masked.insert("extra".to_owned(), shown);
     }

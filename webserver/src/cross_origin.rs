@@ -1,11 +1,15 @@
 //! Calls from pages of other origins (`[api] access_control_allow_…`).
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
 use tradewind_airflow::config::{Config, ConfigError};
 
 /// Headers that a browser may send without asking.
 const SIMPLE_HEADERS: [&str; 4] = ["accept", "accept-language", "content-language", "content-type"];
+/// For how long a browser need not ask again beforehand, as Starlette has it.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// What `*` means for methods.
 const METHODS: [Method; 7] =
     [Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS, Method::PATCH, Method::POST, Method::PUT];
@@ -59,5 +63,6 @@ impl CrossOrigin {
             .allow_origin(self.origins.clone())
             .allow_methods(AllowMethods::list(self.methods.clone()))
             .allow_headers(headers)
+            .max_age(ASKED_AGAIN_AFTER)
     }
 }

@@ -1,6 +1,6 @@
-//! `/openapi.json`, and the pages `/docs` and `/redoc` that show it.
+//! `/openapi.json`, and the pages `/docs` and `/redoc` that show it; the same of the log-in.
 //!
-//! The document is that of the installed wheel: what it describes is what is served.
+//! The documents are those of the installed wheel: what they describe is what is served.
 
 use crate::error::{ApiError, ApiResult};
 use crate::state::App;
@@ -13,67 +13,79 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
+use tokio::sync::OnceCell;
 
-/// The folder of the documents within the `airflow` package.
-const FOLDER: &str = "api_fastapi/core_api/openapi";
-/// The document of the public API, and the one of the UI's.
-const DOCUMENTS: [&str; 2] = ["v2-rest-api-generated.yaml", "_private_ui.yaml"];
+/// The document of the public API within the `airflow` package. What the UI calls besides is nobody else's.
+const API: &str = "api_fastapi/core_api/openapi/v2-rest-api-generated.yaml";
+/// The document of the log-in.
+const LOGIN: &str = "api_fastapi/auth/managers/simple/openapi/v2-simple-auth-manager-generated.yaml";
+
+/// Documents as they are sent, once they were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    api: OnceCell<Bytes>,
+    login: OnceCell<Bytes>,
+}
 
 /// The pages only where `[api] enable_swagger_ui` says so.
 pub(crate) fn routes(with_pages: bool) -> Router<App> {
-    let document = Router::new().route("/openapi.json", get(document));
+    let document = Router::new().route("/openapi.json", get(api_document));
     if !with_pages {
         return document;
     }
-    document.route("/docs", get(swagger_ui)).route("/redoc", get(redoc))
+    document.route("/docs", get(api_page)).route("/redoc", get(redoc))
 }
 
-/// Put together when it is first asked for, and kept.
-async fn document(State(app): State<App>) -> ApiResult<Response> {
-    let made = app.openapi.get_or_try_init(|| async {
-        let (package, root_path) = (app.options.airflow_package.clone(), app.options.root_path().to_owned());
-        let reading = tokio::task::spawn_blocking(move || read(&package.join(FOLDER), &root_path));
+/// The same of the log-in, under `/auth`; Airflow has its page whatever the option says.
+pub(crate) fn login_routes() -> Router<App> {
+    Router::new().route("/openapi.json", get(login_document)).route("/docs", get(login_page))
+}
+
+async fn api_document(State(app): State<App>) -> ApiResult<Response> {
+    document(&app, &app.openapi.api, API).await
+}
+
+async fn login_document(State(app): State<App>) -> ApiResult<Response> {
+    document(&app, &app.openapi.login, LOGIN).await
+}
+
+async fn document(app: &App, kept: &OnceCell<Bytes>, file: &str) -> ApiResult<Response> {
+    let made = kept.get_or_try_init(|| async {
+        let (file, root_path) = (app.options.airflow_package.join(file), app.options.root_path().to_owned());
+        let reading = tokio::task::spawn_blocking(move || read(&file, &root_path));
         reading.await.map_err(io::Error::other)?
     });
     let document = made.await.map_err(|error| ApiError::internal(&error))?.clone();
     Ok(([(header::CONTENT_TYPE, "application/json")], document).into_response())
 }
 
-fn read(folder: &Path, root_path: &str) -> io::Result<Bytes> {
-    let mut whole = json!({});
-    for name in DOCUMENTS {
-        let text = std::fs::read_to_string(folder.join(name))?;
-        merge(&mut whole, serde_yaml_ng::from_str(&text).map_err(io::Error::other)?);
-    }
+fn read(file: &Path, root_path: &str) -> io::Result<Bytes> {
+    let text = std::fs::read_to_string(file)?;
+    let mut document: Value = serde_yaml_ng::from_str(&text).map_err(io::Error::other)?;
     if !root_path.is_empty() {
-        whole["servers"] = json!([{"url": root_path}]);
+        document["servers"] = json!([{"url": root_path}]);
     }
-    Ok(whole.to_string().into())
+    Ok(document.to_string().into())
 }
 
-/// Adds what the first has not; objects are merged.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (name, value) in from {
-                merge(into.entry(name).or_insert(Value::Null), value);
-            }
-        }
-        (into @ Value::Null, from) => *into = from,
-        _ => {}
-    }
+async fn api_page(State(app): State<App>) -> Html<String> {
+    swagger_ui("Airflow API", &format!("{}/openapi.json", app.options.root_path()))
+}
+
+async fn login_page(State(app): State<App>) -> Html<String> {
+    swagger_ui("Simple auth manager sub application", &format!("{}/auth/openapi.json", app.options.root_path()))
 }
 
 /// As FastAPI's page, it loads Swagger UI from the network.
-async fn swagger_ui(State(app): State<App>) -> Html<String> {
-    let url = json!(format!("{}/openapi.json", app.options.root_path()));
+fn swagger_ui(title: &str, url: &str) -> Html<String> {
+    let url = json!(url);
     Html(format!(
         r##"<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Airflow API - Swagger UI</title>
+<title>{title} - Swagger UI</title>
 <link rel="stylesheet" href="https://cdn.jsdelivr.net/npm/swagger-ui-dist@5/swagger-ui.css">
 </head>
 <body>

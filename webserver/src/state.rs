@@ -7,6 +7,7 @@ use crate::auth::{self, AuthManager, CheckedTokens};
 use crate::batches::Batches;
 use crate::kept::{SharedWork, Snapshot};
 use crate::kept_logs::KeptLogs;
+use crate::openapi::Documents;
 use crate::options::{Options, OptionsError};
 use crate::run_id::RunIdRule;
 use crate::serialized_dag::DagCache;
@@ -16,7 +17,6 @@ use bytes::Bytes;
 use sqlx::PgPool;
 use std::ops::Deref;
 use std::sync::Arc;
-use tokio::sync::OnceCell;
 use tradewind_airflow::config::Config;
 use tradewind_airflow::fernet::Fernet;
 use tradewind_airflow::jwt::Jwt;
@@ -65,8 +65,8 @@ pub(crate) struct Shared {
     pub dags: DagCache,
     /// Which ids runs may be given.
     pub run_ids: RunIdRule,
-    /// The OpenAPI document, once it was asked for.
-    pub openapi: OnceCell<Bytes>,
+    /// The OpenAPI documents.
+    pub openapi: Documents,
     /// Dags as the scheduler sees them.
     pub scheduled_dags: Cache,
     /// Records of the audit log that are about to be written.
@@ -103,7 +103,7 @@ impl App {
             grid_lines: SharedWork::default(),
             dags: DagCache::new(options.dag_cache_size),
             run_ids: RunIdRule::from_config(&config)?,
-            openapi: OnceCell::new(),
+            openapi: Documents::default(),
             scheduled_dags: Cache::default(),
             records: Batches::new(Records(pool.clone())),
             triggered: Batches::new(Lookup(pool.clone())),

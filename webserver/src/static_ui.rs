@@ -5,6 +5,7 @@ use crate::options::{Options, OptionsError};
 use crate::state::App;
 use axum::Json;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
@@ -12,6 +13,7 @@ use axum::routing::get;
 use serde_json::json;
 use std::path::{Component, Path as FilePath, PathBuf};
 use tokio::fs;
+use tower_http::services::ServeFile;
 
 /// The built UI within the `airflow` package.
 const UI: &str = "ui/dist";
@@ -47,12 +49,12 @@ pub(crate) fn login_page() -> Router<App> {
     Router::new().route("/static/{*path}", get(login_asset)).route("/", get(login)).route("/{*path}", get(login))
 }
 
-async fn ui_asset(State(app): State<App>, Path(path): Path<String>) -> Response {
-    asset(&app.options.airflow_package.join(UI), &path).await
+async fn ui_asset(State(app): State<App>, Path(path): Path<String>, request: Request) -> Response {
+    asset(&app.options.airflow_package.join(UI), &path, request).await
 }
 
-async fn login_asset(State(app): State<App>, Path(path): Path<String>) -> Response {
-    asset(&app.options.airflow_package.join(LOGIN), &path).await
+async fn login_asset(State(app): State<App>, Path(path): Path<String>, request: Request) -> Response {
+    asset(&app.options.airflow_package.join(LOGIN), &path, request).await
 }
 
 async fn login(State(app): State<App>) -> Response {
@@ -91,15 +93,15 @@ async fn page(app: &App, folder: &str) -> Response {
     }
 }
 
-async fn asset(folder: &FilePath, path: &str) -> Response {
+/// A file as a browser asks for it: it is not sent again while it is what the browser has, and in parts where that is wanted.
+async fn asset(folder: &FilePath, path: &str, request: Request) -> Response {
     let not_found = || ApiError::not_found("Not Found").into_response();
     let Some(file) = file_within(folder, path) else { return not_found() };
-    let Ok(bytes) = fs::read(&file).await else { return not_found() };
-    let kind = mime_guess::from_path(&file).first_or_octet_stream();
-    let mut response = bytes.into_response();
-    if let Ok(kind) = HeaderValue::from_str(kind.essence_str()) {
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    let Ok(served) = ServeFile::new(file).try_call(request).await else { return not_found() };
+    if served.status() == StatusCode::NOT_FOUND {
+        return not_found();
     }
+    let mut response = served.map(Body::new);
     let cache = if path.starts_with("assets/") { FOR_EVER } else { "no-cache" };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     response

@@ -4,6 +4,8 @@ use serde_json::Value;
 use tradewind_model::dag::{StartTrigger, Task, WeightRule};
 use tradewind_model::trigger_rule::TriggerRule;
 
+use crate::python_json;
+
 use super::reader::Reader;
 use super::{SerializedDagError, expand_input};
 
@@ -57,7 +59,7 @@ impl<'a> Fields<'a> {
     fn callback(&'a self, name: &'a str) -> Result<bool, SerializedDagError> {
         match self.get(name) {
             Some(flag) => flag.truth(),
-            None => Ok(self.get(&name["has_".len()..]).is_some_and(|old| is_truthy(old.value()))),
+            None => Ok(self.get(&name["has_".len()..]).is_some_and(|old| python_json::is_truthy(old.value()))),
         }
     }
 
@@ -68,11 +70,11 @@ impl<'a> Fields<'a> {
 }
 
 pub(super) fn read(own: &Reader<'_>, defaults: Option<&Reader<'_>>) -> Result<Task, SerializedDagError> {
-    let is_mapped = own.get("_is_mapped").is_some_and(|flag| is_truthy(flag.value()));
+    let is_mapped = own.get("_is_mapped").is_some_and(|flag| python_json::is_truthy(flag.value()));
     let partial = if is_mapped { own.get("partial_kwargs") } else { None };
     let fields = Fields { own, partial, defaults };
     let base = Task::new(own.require("task_id")?.text()?);
-    let own_flag = |name| own.get(name).is_some_and(|flag| is_truthy(flag.value()));
+    let own_flag = |name| own.get(name).is_some_and(|flag| python_json::is_truthy(flag.value()));
     Ok(Task {
         display_name: display_name(&fields)?,
         task_type: fields.text("task_type", base.task_type)?,
@@ -174,15 +176,4 @@ fn start_trigger(own: &Reader<'_>) -> Result<Option<Box<StartTrigger>>, Serializ
         next_kwargs: args.get("next_kwargs").map(|field| field.value().clone()),
         timeout: args.get("timeout").map(|field| field.seconds()).transpose()?,
     })))
-}
-
-fn is_truthy(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(flag) => *flag,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Number(number) => number.as_f64() != Some(0.0),
-    }
 }

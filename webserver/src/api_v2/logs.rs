@@ -91,6 +91,10 @@ impl LoggedAttempt {
 /// The task instance when it is in that attempt, else what history knows of it.
 const ATTEMPT: &str = include_str!("task_instances/logged_attempt.sql");
 
+fn no_instance() -> ApiError {
+    ApiError::not_found("TaskInstance not found")
+}
+
 async fn read(
     State(app): State<App>,
     snapshot: Snapshot,
@@ -113,11 +117,12 @@ async fn read(
     let mut metadata = read_token(&app, params.text("token"))?;
     let download = full_content || metadata.get("download_logs").and_then(Value::as_bool).unwrap_or_default();
     metadata.insert("download_logs".to_owned(), download.into());
-    let key = (dag_id, run_id, task_id, i32::try_from(map_index).unwrap_or(-1), try_number);
+    let map_index = i32::try_from(map_index).map_err(|_| no_instance())?;
+    let key = (dag_id, run_id, task_id, map_index, try_number);
     let find = LoggedAttempt::find(&app, &key);
     let weight = |found: &Option<Arc<LoggedAttempt>>| found.is_some().then_some(size_of::<LoggedAttempt>());
     let attempt = app.logged_attempts.get(&app.pool, &key, snapshot, find, weight).await?;
-    let attempt = attempt.ok_or_else(|| ApiError::not_found("TaskInstance not found"))?;
+    let attempt = attempt.ok_or_else(no_instance)?;
     let position = metadata.get("log_pos").and_then(Value::as_u64).filter(|_| form == Form::Array);
     let told = match position {
         _ if try_number == 0 => tell(&no_log(&attempt), 0, form).map_err(|error| ApiError::internal(&error))?,

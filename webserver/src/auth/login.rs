@@ -5,6 +5,7 @@ use super::session;
 use super::simple::anonymous_admin;
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::openapi;
 use crate::proxy::Scheme;
 use crate::query::Params;
 use crate::request_body::RequestBody;
@@ -25,6 +26,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/token", post(create_token).get(create_token_all_admins))
         .route("/token/login", get(login_all_admins))
         .route("/token/cli", post(create_token_cli))
+        .merge(openapi::login_routes())
         .merge(static_ui::login_page())
 }
 

@@ -4,7 +4,7 @@ use crate::error::{ApiError, ApiResult, Problem};
 use crate::state::App;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde_json::json;
 use std::convert::Infallible;
 
@@ -139,17 +139,25 @@ impl Params {
         value
     }
 
-    /// A day.
+    /// A day, also as the time at its beginning.
     pub(crate) fn date(&mut self, name: &str) -> Option<NaiveDate> {
         let text = self.text(name)?;
-        let value = text.parse().ok();
-        if value.is_none() {
-            let reason = unreadable_reason(&text);
-            let message = format!("Input should be a valid date or datetime, {reason}");
-            let problem = Problem::new("date_from_datetime_parsing", &["query", name], message, text);
-            self.problems.push(problem.context(json!({"error": reason})));
-        }
-        value
+        let place = ["query", name];
+        let problem = match parse_local_time(&text).map(|(time, _)| time.naive_local()) {
+            Some(time) if time.time() == NaiveTime::MIN => return Some(time.date()),
+            Some(_) => {
+                let message = "Datetimes provided to dates should have zero time - e.g. be exact dates";
+                Problem::new("date_from_datetime_inexact", &place, message, text)
+            }
+            None => {
+                let reason = unreadable_reason(&text);
+                let message = format!("Input should be a valid date or datetime, {reason}");
+                let problem = Problem::new("date_from_datetime_parsing", &place, message, text);
+                problem.context(json!({"error": reason}))
+            }
+        };
+        self.problems.push(problem);
+        None
     }
 
     /// One of a fixed list of words.
@@ -289,28 +297,33 @@ pub(crate) fn unreadable_time(place: &[&str], text: &str) -> Problem {
 
 /// A time, date or number of seconds (milliseconds when large) as pydantic accepts it, and whether it names its offset.
 pub(crate) fn parse_time(text: &str) -> Option<(DateTime<Utc>, bool)> {
+    parse_local_time(text).map(|(time, names_offset)| (time.to_utc(), names_offset))
+}
+
+/// The same at the offset that it names.
+fn parse_local_time(text: &str) -> Option<(DateTime<FixedOffset>, bool)> {
     let text = text.trim();
     if let Ok(number) = text.parse::<f64>() {
         let seconds = if number.abs() > 2e10 { number / 1e3 } else { number };
-        return DateTime::from_timestamp_micros((seconds * 1e6) as i64).map(|time| (time, true));
+        return DateTime::from_timestamp_micros((seconds * 1e6) as i64).map(|time| (time.fixed_offset(), true));
     }
     // A plus sign that was not encoded arrives as a blank.
     let text = text.replacen('t', "T", 1);
     for candidate in [text.clone(), text.replacen(' ', "T", 1), text.replace(' ', "+")] {
         if let Ok(time) = DateTime::parse_from_rfc3339(&candidate) {
-            return Some((time.to_utc(), true));
+            return Some((time, true));
         }
         if let Ok(time) = DateTime::parse_from_str(&candidate, "%Y-%m-%dT%H:%M:%S%.f%z") {
-            return Some((time.to_utc(), true));
+            return Some((time, true));
         }
         for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"] {
             if let Ok(time) = NaiveDateTime::parse_from_str(&candidate, format) {
-                return Some((time.and_utc(), false));
+                return Some((time.and_utc().fixed_offset(), false));
             }
         }
     }
     let date = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?;
-    Some((date.and_hms_opt(0, 0, 0)?.and_utc(), false))
+    Some((date.and_time(NaiveTime::MIN).and_utc().fixed_offset(), false))
 }
 
 /// `'a', 'b' or 'c'`.
@@ -325,6 +338,21 @@ pub(crate) fn expected_words(words: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_a_date_or_the_time_it_begins_at() {
+        let day = |text: &str| {
+            let mut params = Params::from_query(&format!("day={}", text.replace('+', "%2B")));
+            params.date("day").map(|day| day.to_string())
+        };
+        for text in ["2026-12-01", "2026-12-01T00:00:00Z", "2026-12-01T00:00:00+02:00", "2026-12-01 00:00"] {
+            assert_eq!(day(text).as_deref(), Some("2026-12-01"), "{text}");
+        }
+        assert_eq!(day("0").as_deref(), Some("1970-01-01"));
+        for text in ["2026-12-01T01:00:00Z", "2026-12-01T00:00:00.5", "1700000000", "x"] {
+            assert_eq!(day(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn complains_as_pydantic_does() {

@@ -275,3 +275,24 @@ async fn a_connection_that_works_is_stored_where_that_was_asked_for() {
     let message = "Connection test expired in PENDING before any executor picked it up (exceeded 60s + 30s grace)";
     assert_eq!(state(&token).await["result_message"], message);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_log_holds_no_secret_of_a_connection_that_is_refused() {
+    let server = Server::start().await;
+    let path = "/api/v2/connections";
+    let mut refused = Vec::new();
+    for extra in [json!({"key": "hunter2"}), json!(["hunter2"]), json!("hunter2"), json!("[\"hunter2\"]")] {
+        let entity = json!({"connection_id": "c", "conn_type": "http", "port": "none", "extra": extra});
+        refused.push(server.write("POST", path, entity.clone()).await.0);
+        let many = json!({"actions": [{"action": "create", "entities": [entity]}]});
+        refused.push(server.write("PATCH", path, many).await.0);
+    }
+    assert_eq!(refused, [422; 8]);
+    let records = server.read("/api/v2/eventLogs?order_by=-id&limit=8").await;
+    let extra: Vec<&str> =
+        records["event_logs"].as_array().expect("a list").iter().filter_map(|log| log["extra"].as_str()).collect();
+    assert!(
+        extra.len() == 8 && extra.iter().all(|extra| extra.contains("`extra` field") && !extra.contains("hunter2")),
+        "{extra:?}"
+    );
+}

@@ -219,12 +219,14 @@ async fn describes_every_operation_and_shows_the_description() {
     let option = ("AIRFLOW__API__BASE_URL", "https://example.org/prefix");
     let server = Server::start_configured(&[], &[option]).await;
     let document = json_of(send(&server.router, Request::get("/openapi.json").body(Body::empty())).await).await;
+    let login = json_of(send(&server.router, Request::get("/auth/openapi.json").body(Body::empty())).await).await;
+    assert!(login.pointer("/paths/~1auth~1token/post").is_some(), "{login}");
     let operations = |prefix: &str| {
         let paths = document["paths"].as_object().expect("paths").iter().filter(|(path, _)| path.starts_with(prefix));
         let methods = ["get", "post", "put", "patch", "delete"];
         paths.flat_map(|(_, item)| methods.iter().filter(|method| item.get(method).is_some())).count()
     };
-    assert_eq!((operations("/api/v2/"), operations("/ui/")), (128, 24));
+    assert_eq!((operations("/api/v2/"), operations("/ui/")), (128, 0));
     assert_eq!(document["servers"], json!([{"url": "/prefix"}]));
     // Whatever it refers to is in it.
     let text = document.to_string();
@@ -236,6 +238,8 @@ async fn describes_every_operation_and_shows_the_description() {
         let html = text_of(send(&server.router, Request::get(page).body(Body::empty())).await).await;
         assert!(html.contains("\"/prefix/openapi.json\""), "{page}: {html}");
     }
+    let html = text_of(send(&server.router, Request::get("/auth/docs").body(Body::empty())).await).await;
+    assert!(html.contains("\"/prefix/auth/openapi.json\""), "{html}");
     let server = Server::start_configured(&[], &[("AIRFLOW__API__ENABLE_SWAGGER_UI", "False")]).await;
     let html = text_of(send(&server.router, Request::get("/docs").body(Body::empty())).await).await;
     assert!(!html.contains("openapi.json"), "the UI's own page: {html}");
@@ -244,7 +248,7 @@ async fn describes_every_operation_and_shows_the_description() {
 #[tokio::test(flavor = "multi_thread")]
 async fn serves_the_official_ui() {
     let server = Server::start().await;
-    for page in ["/", "/dags/example_xcom/runs/one", "/auth/login"] {
+    for page in ["/", "/dags/example_xcom/runs/one", "/auth/login", "/auth/"] {
         let answer = send(&server.router, Request::get(page).body(Body::empty())).await;
         assert_eq!(answer.status(), StatusCode::OK);
         let html = text_of(answer).await;
@@ -254,5 +258,30 @@ async fn serves_the_official_ui() {
         let answer = send(&server.router, Request::get(&script).body(Body::empty())).await;
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/javascript");
         assert_eq!(answer.headers()[header::CACHE_CONTROL], "public, max-age=31536000, immutable");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sends_no_file_that_a_browser_has_and_parts_of_one_that_it_wants() {
+    let server = Server::start().await;
+    let ask = || Request::get("/static/i18n/locales/en/common.json");
+    let whole = send(&server.router, ask().body(Body::empty())).await;
+    assert_eq!(
+        (whole.status(), whole.headers()[header::CACHE_CONTROL].to_str().ok()),
+        (StatusCode::OK, Some("no-cache"))
+    );
+    let (tag, changed) = (whole.headers()[header::ETAG].clone(), whole.headers()[header::LAST_MODIFIED].clone());
+    let text = text_of(whole).await;
+    for known in [ask().header(header::IF_NONE_MATCH, tag), ask().header(header::IF_MODIFIED_SINCE, changed)] {
+        let answer = send(&server.router, known.body(Body::empty())).await;
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(text_of(answer).await, "");
+    }
+    let part = send(&server.router, ask().header(header::RANGE, "bytes=2-9").body(Body::empty())).await;
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(text_of(part).await, text[2..10]);
+    for missing in ["/static/none.js", "/static/i18n", "/static/..%2Findex.html"] {
+        let answer = send(&server.router, Request::get(missing).body(Body::empty())).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{missing}");
     }
 }
