@@ -4,13 +4,17 @@ use crate::config::{Config, ConfigError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::{fs, io};
 use uuid::Uuid;
 
@@ -62,9 +66,9 @@ pub enum JwtError {
         /// What it should hold.
         expected: &'static str,
     },
-    /// Keys would have to be fetched.
-    #[error("[api_auth] trusted_jwks_url = {0}: keys are not fetched yet; name a file that holds the key set")]
-    Remote(String),
+    /// What a server sent is no set of keys that tokens can be checked with.
+    #[error("it is no JSON Web Key Set with a public key of RSA, Ed25519 or an elliptic curve")]
+    KeySet,
     /// The claims cannot be signed.
     #[error("cannot sign the token: {0}")]
     Sign(#[from] jsonwebtoken::errors::Error),
@@ -88,11 +92,24 @@ enum Trusted {
     Secret(DecodingKey),
     /// Public keys, of which a token names one.
     Keys(Vec<PublicKey>),
+    /// The same, from an address: whoever fetches them brings them here.
+    Fetched(Arc<FetchedKeys>),
+}
+
+/// Public keys that somebody fetches, and fetches anew.
+#[derive(Default)]
+struct FetchedKeys {
+    url: String,
+    keys: RwLock<Vec<PublicKey>>,
+    /// How often they have changed.
+    generation: AtomicU64,
 }
 
 #[derive(Clone)]
 struct PublicKey {
     id: String,
+    /// As the set has it.
+    jwk: Jwk,
     key: DecodingKey,
     /// The one of the key's kind, or the one that the key set names.
     algorithm: Algorithm,
@@ -130,7 +147,10 @@ impl Jwt {
         header.kid = Some(text("jwt_kid")?.unwrap_or(own_id).to_owned());
 
         let trusted = match (text("trusted_jwks_url")?, &private_key) {
-            (Some(url), _) => Trusted::Keys(read_key_set(url)?),
+            (Some(url), _) if url.starts_with("http") => {
+                Trusted::Fetched(Arc::new(FetchedKeys { url: url.to_owned(), ..FetchedKeys::default() }))
+            }
+            (Some(path), _) => Trusted::Keys(read_key_set(Path::new(path))?),
             (None, Some(key)) => Trusted::Keys(vec![key.public()?]),
             (None, None) => Trusted::Secret(DecodingKey::from_secret(secret.as_bytes())),
         };
@@ -177,6 +197,39 @@ impl Jwt {
         Ok(jsonwebtoken::encode(&self.header, &claims, &self.signing_key)?)
     }
 
+    /// The address of the set of trusted keys, where it has one (`[api_auth] trusted_jwks_url`): until [`trust`](Self::trust)
+    /// is called no token is.
+    pub fn key_set_url(&self) -> Option<&str> {
+        match &self.trusted {
+            Trusted::Fetched(fetched) => Some(&fetched.url),
+            Trusted::Secret(_) | Trusted::Keys(_) => None,
+        }
+    }
+
+    /// How often the trusted keys have changed: what was found right before may not be right any more.
+    pub fn generation(&self) -> u64 {
+        match &self.trusted {
+            Trusted::Fetched(fetched) => fetched.generation.load(Ordering::Acquire),
+            Trusted::Secret(_) | Trusted::Keys(_) => 0,
+        }
+    }
+
+    /// Trusts the keys of a fetched set from now on, and no others. Returns how many there are.
+    ///
+    /// # Errors
+    /// It is none, or has no key of a kind that is known; those that were trusted before stay.
+    pub fn trust(&self, set: &[u8]) -> Result<usize, JwtError> {
+        let Trusted::Fetched(fetched) = &self.trusted else { return Ok(0) };
+        let found = public_keys(set).filter(|keys| !keys.is_empty()).ok_or(JwtError::KeySet)?;
+        let mut keys = fetched.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let count = found.len();
+        if !found.iter().map(|key| &key.jwk).eq(keys.iter().map(|key| &key.jwk)) {
+            *keys = found;
+            fetched.generation.fetch_add(1, Ordering::Release);
+        }
+        Ok(count)
+    }
+
     /// The claims of a token that this deployment trusts and that is valid now.
     pub fn check(&self, token: &str) -> Result<Map<String, Value>, TokenError> {
         let (key, algorithm) = self.key_for(token)?;
@@ -186,7 +239,7 @@ impl Jwt {
         if self.validation.algorithms.is_empty() {
             validation.algorithms.push(algorithm);
         }
-        let claims = jsonwebtoken::decode::<Map<String, Value>>(token, key, &validation)
+        let claims = jsonwebtoken::decode::<Map<String, Value>>(token, &key, &validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => TokenError::Expired,
                 _ => TokenError::Invalid(error.to_string()),
@@ -209,17 +262,30 @@ impl Jwt {
     }
 
     /// The key that checks a token, with the algorithm that goes with it.
-    fn key_for(&self, token: &str) -> Result<(&DecodingKey, Algorithm), TokenError> {
-        let keys = match &self.trusted {
-            Trusted::Secret(key) => return Ok((key, Algorithm::HS512)),
-            Trusted::Keys(keys) => keys,
-        };
+    fn key_for(&self, token: &str) -> Result<(Cow<'_, DecodingKey>, Algorithm), TokenError> {
         let invalid = |reason: &str| TokenError::Invalid(reason.to_owned());
-        let header = jsonwebtoken::decode_header(token).map_err(|error| invalid(&error.to_string()))?;
-        let id = header.kid.ok_or_else(|| invalid("it names no key"))?;
-        let key = keys.iter().find(|key| key.id == id).ok_or_else(|| invalid("it names a key that is not trusted"))?;
-        Ok((&key.key, key.algorithm))
+        let id = || {
+            let header = jsonwebtoken::decode_header(token).map_err(|error| invalid(&error.to_string()))?;
+            header.kid.ok_or_else(|| invalid("it names no key"))
+        };
+        let untrusted = || invalid("it names a key that is not trusted");
+        match &self.trusted {
+            Trusted::Secret(key) => Ok((Cow::Borrowed(key), Algorithm::HS512)),
+            Trusted::Keys(keys) => {
+                let key = named(keys, &id()?).ok_or_else(untrusted)?;
+                Ok((Cow::Borrowed(&key.key), key.algorithm))
+            }
+            Trusted::Fetched(fetched) => {
+                let keys = fetched.keys.read().unwrap_or_else(PoisonError::into_inner);
+                let key = named(&keys, &id()?).ok_or_else(untrusted)?;
+                Ok((Cow::Owned(key.key.clone()), key.algorithm))
+            }
+        }
     }
+}
+
+fn named<'a>(keys: &'a [PublicKey], id: &str) -> Option<&'a PublicKey> {
+    keys.iter().find(|key| key.id == id)
 }
 
 /// The key of `[api_auth] jwt_private_key_path`.
@@ -250,7 +316,7 @@ impl PrivateKey {
 
     fn public(&self) -> Result<PublicKey, JwtError> {
         let key = DecodingKey::from_jwk(&self.jwk)?;
-        Ok(PublicKey { id: self.id.clone(), key, algorithm: self.algorithm })
+        Ok(PublicKey { id: self.id.clone(), jwk: self.jwk.clone(), key, algorithm: self.algorithm })
     }
 }
 
@@ -264,16 +330,18 @@ fn thumbprint(key: &AlgorithmParameters) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(fields.to_string()))
 }
 
-/// The key set of `[api_auth] trusted_jwks_url`. Keys of unknown kinds are left out: tokens that name them are refused.
-fn read_key_set(url: &str) -> Result<Vec<PublicKey>, JwtError> {
+/// The key set of `[api_auth] trusted_jwks_url`, a file.
+fn read_key_set(path: &Path) -> Result<Vec<PublicKey>, JwtError> {
     const OPTION: &str = "trusted_jwks_url";
-    if url.starts_with("http") {
-        return Err(JwtError::Remote(url.to_owned()));
-    }
-    let path = Path::new(url);
-    let set = serde_json::from_slice::<JwkSet>(&read(OPTION, path)?);
-    let set =
-        set.map_err(|_| JwtError::Format { option: OPTION, path: path.to_owned(), expected: "JSON Web Key Set" })?;
+    let no_set = || JwtError::Format { option: OPTION, path: path.to_owned(), expected: "JSON Web Key Set" };
+    public_keys(&read(OPTION, path)?).ok_or_else(no_set)
+}
+
+/// The keys of a set, if it is one. Those of unknown kinds are left out: tokens that name them are refused.
+fn public_keys(set: &[u8]) -> Option<Vec<PublicKey>> {
+    let set: Value = serde_json::from_slice(set).ok()?;
+    // One by one: what is not known of one key is nothing against the others.
+    let keys = set.get("keys")?.as_array()?.iter().filter_map(|key| Jwk::deserialize(key).ok());
     let public = |jwk: Jwk| {
         let named = jwk.common.key_algorithm.and_then(|name| Algorithm::from_str(&name.to_string()).ok());
         let of_kind = match &jwk.algorithm {
@@ -285,11 +353,12 @@ fn read_key_set(url: &str) -> Result<Vec<PublicKey>, JwtError> {
         };
         Some(PublicKey {
             key: DecodingKey::from_jwk(&jwk).ok()?,
-            id: jwk.common.key_id?,
+            id: jwk.common.key_id.clone()?,
             algorithm: named.unwrap_or(of_kind),
+            jwk,
         })
     };
-    Ok(set.keys.into_iter().filter_map(public).collect())
+    Some(keys.filter_map(public).collect())
 }
 
 fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, JwtError> {
@@ -430,6 +499,36 @@ mod tests {
     }
 
     #[test]
+    fn fetched_keys_are_those_of_the_last_set() {
+        let official = official();
+        let token = |name: &str| official[name]["token"].as_str().expect("a token");
+        let jwt = configured(&[("trusted_jwks_url", "https://example.org/jwks.json")], "s").expect("an address");
+        assert_eq!(jwt.key_set_url(), Some("https://example.org/jwks.json"));
+        assert!(matches!(jwt.check(token("rsa")), Err(TokenError::Invalid(_))), "nothing was fetched");
+        let both: Value =
+            serde_json::from_slice(&fs::read(format!("{FIXTURES}/jwks.json")).expect("the key set")).expect("JSON");
+        let trust = |set: Value| jwt.trust(set.to_string().as_bytes());
+        assert_eq!(trust(both.clone()).expect("a set"), 2);
+        assert_eq!(trust(both.clone()).expect("the same set"), 2);
+        assert_eq!(jwt.generation(), 1);
+        for name in ["rsa", "ed25519"] {
+            assert_eq!(jwt.check(token(name)).expect("valid")["sub"], "admin", "{name}");
+        }
+        // What is no set, or has no key that can be used, leaves things as they are.
+        for wrong in [json!([]), json!({}), json!({"keys": []}), json!({"keys": [{"kty": "new", "kid": "a"}, 1]})] {
+            assert!(matches!(trust(wrong.clone()), Err(JwtError::KeySet)), "{wrong}");
+        }
+        assert!(jwt.check(token("rsa")).is_ok());
+        let ed25519 = official["ed25519"]["kid"].as_str();
+        let keys: Vec<&Value> =
+            both["keys"].as_array().expect("keys").iter().filter(|key| key["kid"].as_str() == ed25519).collect();
+        assert_eq!(trust(json!({"keys": keys})).expect("a set"), 1);
+        assert_eq!(jwt.generation(), 2);
+        assert!(jwt.check(token("ed25519")).is_ok());
+        assert!(matches!(jwt.check(token("rsa")), Err(TokenError::Invalid(_))));
+    }
+
+    #[test]
     fn keys_and_algorithms_that_do_not_fit_are_refused_at_the_start() {
         let rsa = format!("{FIXTURES}/rsa.pem");
         let set = format!("{FIXTURES}/jwks.json");
@@ -439,7 +538,6 @@ mod tests {
         assert!(refused(&[("jwt_private_key_path", "/nowhere")]).contains("/nowhere"));
         assert!(refused(&[("jwt_private_key_path", &set)]).contains("private key"));
         assert!(refused(&[("trusted_jwks_url", &rsa)]).contains("JSON Web Key Set"));
-        assert!(refused(&[("trusted_jwks_url", "https://example.org/jwks.json")]).contains("not fetched"));
         assert!(configured(&[("jwt_private_key_path", &rsa), ("jwt_algorithm", "PS512")], "s").is_ok());
     }
 }

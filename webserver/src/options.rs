@@ -58,6 +58,9 @@ pub enum OptionsError {
     /// Tokens cannot be signed.
     #[error(transparent)]
     Jwt(#[from] JwtError),
+    /// No key set can be fetched by https.
+    #[error("TLS cannot be spoken to the server of [api_auth] trusted_jwks_url: {0}")]
+    KeySetTls(String),
     /// Certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

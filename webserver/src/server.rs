@@ -1,6 +1,6 @@
 //! Routing and serving.
 
-use crate::auth;
+use crate::auth::{self, KeySet};
 use crate::connections::{Connections, Counted};
 use crate::error::ApiError;
 use crate::options::{Options, OptionsError};
@@ -81,7 +81,7 @@ impl WebServer {
         let options = Options::from_config(config, airflow_package)?;
         static_ui::check(&options)?;
         auth::manager(config, &SimpleAuth::from_config(config)?)?;
-        Jwt::for_users(config, &options.jwt_secret)?;
+        KeySet::of(&Jwt::for_users(config, &options.jwt_secret)?, config)?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::api_v2::dag_runs::{Lookup, NewRuns};
 use crate::api_v2::logs::LoggedAttempts;
 use crate::audit::Records;
-use crate::auth::{self, AuthManager, CheckedTokens};
+use crate::auth::{self, AuthManager, CheckedTokens, KeySet};
 use crate::batches::Batches;
 use crate::kept::{SharedWork, Snapshot};
 use crate::kept_logs::KeptLogs;
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub auth_manager: Arc<dyn AuthManager>,
     /// Signs and checks session tokens.
     pub jwt: Jwt,
+    /// Fetches the keys that session tokens are checked with, where they are at an address.
+    pub key_set: Option<KeySet>,
     /// Encrypts what connections and variables hold.
     pub fernet: Fernet,
     /// Hides secrets in answers and audit records.
@@ -88,10 +90,12 @@ impl Deref for App {
 impl App {
     pub(crate) fn new(pool: PgPool, config: Config, options: Options) -> Result<Self, OptionsError> {
         let users = SimpleAuth::from_config(&config)?;
+        let jwt = Jwt::for_users(&config, &options.jwt_secret)?;
         Ok(Self(Arc::new(Shared {
             auth_manager: auth::manager(&config, &users)?,
             users,
-            jwt: Jwt::for_users(&config, &options.jwt_secret)?,
+            key_set: KeySet::of(&jwt, &config)?,
+            jwt,
             fernet: Fernet::new(&config.string("core", "fernet_key")?)?,
             masker: SecretsMasker::from_config(&config)?,
             remote_logs: Reader::from_config(&config)?,

@@ -77,6 +77,8 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     // Fewest and most web servers: more of them than one are processes beside the first one, on its address.
     option("tradewind", "min_webservers", Some("1"), Kind::Integer, false),
     option("tradewind", "max_webservers", Some("1"), Kind::Integer, false),
+    // Seconds after which a set of trusted keys that [api_auth] trusted_jwks_url names by an http or https address is fetched anew.
+    option("tradewind", "jwks_refresh_interval", Some("3600"), Kind::Float, false),
     // For `fleet_driver = ecs`: the cluster, the task definition, the container in it that is a worker, and where it runs.
     option("tradewind", "ecs_cluster", Some("default"), Kind::Text, false),
     option("tradewind", "ecs_task_definition", Some("tradewind-worker"), Kind::Text, false),

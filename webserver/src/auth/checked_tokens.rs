@@ -19,15 +19,18 @@ pub(super) struct Checked {
     pub(super) identity: Identity,
     /// Its id, by which it may be revoked.
     pub(super) jti: Option<Arc<str>>,
+    /// Which keys it was checked with ([`tradewind_airflow::jwt::Jwt::generation`]).
+    generation: u64,
     /// `exp`, in seconds since 1970. Who checks the token says what follows after that.
     expires: f64,
 }
 
 impl Checked {
-    /// What the claims of a token say, which is valid now.
-    pub(super) fn new(identity: Identity, claims: &Map<String, Value>) -> Self {
+    /// What the claims of a token say, which is valid now by the keys of that generation.
+    pub(super) fn new(identity: Identity, claims: &Map<String, Value>, generation: u64) -> Self {
         Self {
             identity,
+            generation,
             jti: claims.get("jti").and_then(Value::as_str).map(Arc::from),
             expires: claims.get("exp").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY),
         }
@@ -51,10 +54,11 @@ impl Default for CheckedTokens {
 }
 
 impl CheckedTokens {
-    /// What a token says, if it is remembered and has not expired.
-    pub(super) fn get(&self, token: &str) -> Option<Checked> {
+    /// What a token says, if it is remembered, has not expired, and the keys are still those it was checked with.
+    pub(super) fn get(&self, token: &str, generation: u64) -> Option<Checked> {
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.get(token).filter(|checked| checked.holds(Utc::now().timestamp())).cloned()
+        let holds = |checked: &&Checked| checked.generation == generation && checked.holds(Utc::now().timestamp());
+        tokens.get(token).filter(holds).cloned()
     }
 
     /// Remembers one that was found valid.
@@ -75,15 +79,16 @@ mod tests {
         let identity = Identity { name: "admin".to_owned(), role: None };
         let put = |token: &str, claims: Value| {
             let claims = claims.as_object().expect("claims");
-            tokens.put(token, Checked::new(identity.clone(), claims));
+            tokens.put(token, Checked::new(identity.clone(), claims, 7));
         };
         let now = Utc::now().timestamp();
         put("lives", json!({"exp": now + 60, "jti": "one"}));
         put("expired", json!({"exp": now}));
         put("without", json!({}));
-        assert_eq!(tokens.get("lives").expect("remembered").jti.as_deref(), Some("one"));
+        assert_eq!(tokens.get("lives", 7).expect("remembered").jti.as_deref(), Some("one"));
         for token in ["expired", "without", "unknown"] {
-            assert!(tokens.get(token).is_none(), "{token}");
+            assert!(tokens.get(token, 7).is_none(), "{token}");
         }
+        assert!(tokens.get("lives", 8).is_none(), "the keys have changed");
     }
 }

@@ -4,6 +4,7 @@
 //! it as an argument and ask it.
 
 mod checked_tokens;
+mod key_set;
 pub(crate) mod login;
 mod manager;
 mod session;
@@ -11,6 +12,7 @@ mod simple;
 mod user;
 
 pub(crate) use checked_tokens::CheckedTokens;
+pub(crate) use key_set::KeySet;
 pub(crate) use manager::{AuthManager, Identity, Resource, manager};
 pub(crate) use session::{identify, refresh_session};
 pub(crate) use simple::SIMPLE;

@@ -76,7 +76,10 @@ async fn known(parts: &Parts, app: &App) -> ApiResult<Known> {
 }
 
 async fn known_by_token(token: &str, app: &App) -> ApiResult<Known> {
-    let Checked { identity, jti, .. } = match app.checked_tokens.get(token) {
+    if let Some(key_set) = &app.key_set {
+        key_set.refresh(&app.jwt).await;
+    }
+    let Checked { identity, jti, .. } = match app.checked_tokens.get(token, app.jwt.generation()) {
         Some(checked) => checked,
         None => check(token, app)?,
     };
@@ -93,12 +96,13 @@ async fn known_by_token(token: &str, app: &App) -> ApiResult<Known> {
 
 /// What a token says, if its signature and its dates are right.
 fn check(token: &str, app: &App) -> ApiResult<Checked> {
+    let generation = app.jwt.generation();
     let claims = app.jwt.check(token).map_err(|error| match error {
         TokenError::Expired => ApiError::unauthorized("Token Expired"),
         TokenError::Invalid(_) => ApiError::forbidden("Invalid JWT token"),
     })?;
     let identity = app.auth_manager.identity(&claims).ok_or_else(|| ApiError::forbidden("Invalid JWT token"))?;
-    let checked = Checked::new(identity, &claims);
+    let checked = Checked::new(identity, &claims, generation);
     app.checked_tokens.put(token, checked.clone());
     Ok(checked)
 }

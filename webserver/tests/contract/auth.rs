@@ -32,7 +32,7 @@ async fn status_with(server: &Server, path: &str, token: &str) -> (u16, Value) {
 }
 
 /// A token of the server's own secret for somebody.
-fn token(options: &[(&str, &str)], role: &str, issued_before: i64) -> String {
+pub(crate) fn token(options: &[(&str, &str)], role: &str, issued_before: i64) -> String {
     let environment = options.iter().fold(Environment::default(), |all, (name, value)| all.with(*name, *value));
     let config = Config::from_environment(&environment).expect("a valid configuration");
     let claims = json!({"sub": "eve", "role": role, "teams": []}).as_object().expect("an object").clone();

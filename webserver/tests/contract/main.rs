@@ -7,6 +7,7 @@ mod assets;
 mod auth;
 mod changes;
 mod connections;
+mod key_sets;
 mod partitions;
 mod server;
 mod waiting;
