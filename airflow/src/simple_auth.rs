@@ -3,6 +3,7 @@
 use crate::config::{Config, ConfigError};
 use rand::RngExt as _;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -45,6 +46,20 @@ pub struct User {
     pub name: String,
     /// The name of the role, as configured.
     pub role: String,
+    /// The teams that the user belongs to; none without `[core] multi_team`.
+    pub teams: BTreeSet<String>,
+}
+
+impl User {
+    /// One of the form `name:role` or `name:role:team|team`, if it has that form.
+    fn parse(entry: &str) -> Option<Self> {
+        let mut parts = entry.split(':');
+        let (name, role, teams) = (parts.next()?, parts.next()?, parts.next());
+        let teams: BTreeSet<String> =
+            teams.map(|teams| teams.split('|').map(str::to_owned).collect()).unwrap_or_default();
+        let is_whole = parts.next().is_none() && Role::from_name(role).is_some() && !teams.contains("");
+        is_whole.then(|| Self { name: name.to_owned(), role: role.to_owned(), teams })
+    }
 }
 
 /// What is wrong with the users or their password file.
@@ -53,6 +68,14 @@ pub enum SimpleAuthError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A user belongs to a team where there are none.
+    #[error(
+        "[core] simple_auth_manager_users puts {user} into a team, and [core] multi_team is not set; set it to True or leave the teams out"
+    )]
+    Teams {
+        /// The name of the user.
+        user: String,
+    },
     /// The password file cannot be read or written.
     #[error(
         "cannot use the password file {path}: {source}; make its folder writable or set [core] simple_auth_manager_passwords_file"
@@ -93,14 +116,17 @@ pub struct SimpleAuth {
 impl SimpleAuth {
     /// Reads the users from the configuration; touches no file.
     pub fn from_config(config: &Config) -> Result<Self, SimpleAuthError> {
-        let expected = "user:role pairs with roles viewer, user, op, admin, separated by commas";
+        let expected =
+            "a list of user:role, or user:role:team|team, with roles viewer, user, op, admin, separated by commas";
+        let multi_team = config.bool("core", "multi_team")?;
         let mut users = Vec::new();
         for entry in config.list_of("core", "simple_auth_manager_users")? {
-            let (name, role) = entry
-                .split_once(':')
-                .filter(|(_, role)| Role::from_name(role).is_some())
-                .ok_or_else(|| config.invalid("core", "simple_auth_manager_users", expected))?;
-            users.push(User { name: name.to_owned(), role: role.to_owned() });
+            let user = User::parse(&entry);
+            let user = user.ok_or_else(|| config.invalid("core", "simple_auth_manager_users", expected))?;
+            if !multi_team && !user.teams.is_empty() {
+                return Err(SimpleAuthError::Teams { user: user.name });
+            }
+            users.push(user);
         }
         let password_file = config
             .optional("core", "simple_auth_manager_passwords_file")?
@@ -188,9 +214,10 @@ fn equal_in_constant_time(left: &[u8], right: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Environment;
 
     fn users(file: &Path) -> SimpleAuth {
-        let user = |name: &str, role: &str| User { name: name.to_owned(), role: role.to_owned() };
+        let user = |name: &str, role: &str| User::parse(&format!("{name}:{role}")).expect("a user");
         SimpleAuth {
             users: vec![user("admin", "admin"), user("eve", "viewer")],
             password_file: file.to_owned(),
@@ -213,6 +240,25 @@ mod tests {
         assert!(auth.authenticate("admin", "known").expect("readable").is_some());
         assert!(auth.authenticate("admin", "").expect("readable").is_none());
         assert!(auth.authenticate("mallory", "").expect("readable").is_none());
+    }
+
+    #[test]
+    fn users_belong_to_teams_where_there_are_any() {
+        let read = |users: &str, multi_team: &str| {
+            let environment = Environment::default()
+                .with("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", users)
+                .with("AIRFLOW__CORE__MULTI_TEAM", multi_team);
+            let config = Config::from_environment(&environment).expect("a valid configuration");
+            SimpleAuth::from_config(&config).map(|auth| auth.users)
+        };
+        let users = read("admin:admin,eve:viewer:red|blue", "True").expect("users");
+        let teams: Vec<Vec<&str>> = users.iter().map(|user| user.teams.iter().map(String::as_str).collect()).collect();
+        assert_eq!(teams, [vec![], vec!["blue", "red"]]);
+        let refused = |users: &str, multi_team: &str| read(users, multi_team).expect_err("refused").to_string();
+        assert!(refused("eve:viewer:red", "False").contains("[core] multi_team is not set"));
+        for wrong in ["eve", "eve:root", "eve:viewer:", "eve:viewer:red:blue", "eve:viewer:red|"] {
+            assert!(refused(wrong, "True").contains("user:role:team|team"), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What Dags depend on each other for: triggers, sensors, assets (`airflow/models/serialized_dag.py`).
 
+use crate::auth::{BindDags as _, Dags};
 use crate::error::ApiResult;
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,6 +25,12 @@ pub(crate) struct Dependency {
 }
 
 impl Dependency {
+    /// The Dags that it names.
+    fn dags(&self) -> impl Iterator<Item = &str> {
+        let ends = [&self.source, &self.target].into_iter();
+        ends.filter(|end| **end != self.dependency_type && !end.contains(':')).map(String::as_str)
+    }
+
     /// The node that stands for it.
     pub(crate) fn node_id(&self) -> String {
         let mut id = self.dependency_type.clone();
@@ -37,14 +44,17 @@ impl Dependency {
     }
 }
 
-/// The dependencies of every Dag that is there, assets resolved to their ids, sorted by Dag.
-pub(crate) async fn of_all_dags(pool: &PgPool) -> ApiResult<BTreeMap<String, Vec<Dependency>>> {
-    let rows: Vec<(String, Option<Value>)> = sqlx::query_as(include_str!("dependencies.sql")).fetch_all(pool).await?;
+/// The dependencies of every Dag that is there and among these, assets resolved to their ids, sorted by Dag. What depends on
+/// another Dag than these is left out.
+pub(crate) async fn of_dags(pool: &PgPool, dags: &Dags) -> ApiResult<BTreeMap<String, Vec<Dependency>>> {
+    let query = sqlx::query_as(dags.narrow(include_str!("dependencies.sql"), 1)).bind_dags(dags);
+    let rows: Vec<(String, Option<Value>)> = query.fetch_all(pool).await?;
     let resolver = Resolver::load(pool).await?;
     let mut dependencies = BTreeMap::new();
     for (dag_id, stored) in rows {
         let stored: Vec<Dependency> = stored.and_then(|stored| serde_json::from_value(stored).ok()).unwrap_or_default();
-        dependencies.insert(dag_id, stored.into_iter().flat_map(|dependency| resolver.resolve(dependency)).collect());
+        let stored = stored.into_iter().filter(|dependency| dependency.dags().all(|dag_id| dags.contains(dag_id)));
+        dependencies.insert(dag_id, stored.flat_map(|dependency| resolver.resolve(dependency)).collect());
     }
     Ok(dependencies)
 }

@@ -43,6 +43,7 @@ mod task_log;
 mod timestamp;
 mod tls;
 
+pub use auth::{Action, AuthManager, DagRights, Identity, Resource, TeamRights};
 pub use connections::Connections;
 pub use options::OptionsError;
 pub use proxy::{Network, NetworkError};

@@ -1,6 +1,6 @@
 //! Routing and serving.
 
-use crate::auth::{self, KeySet};
+use crate::auth::{self, AuthManager, KeySet};
 use crate::connections::{Connections, Counted};
 use crate::error::ApiError;
 use crate::options::{Options, OptionsError};
@@ -87,10 +87,36 @@ impl WebServer {
 
     /// Prepares the server: reads its options, makes missing passwords, checks that the official UI is installed in
     /// `airflow_package` (the folder of the `airflow` package in the virtual environment).
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
     pub fn new(database: &Database, config: &Config, airflow_package: &Path) -> Result<Self, OptionsError> {
+        Self::prepare(database, config, airflow_package, None)
+    }
+
+    /// As [`new`](Self::new), with an auth manager of the caller's in place of the one that `[core] auth_manager` names.
+    /// People still log in by name and password of the simple one's.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn with_auth_manager(
+        database: &Database,
+        config: &Config,
+        airflow_package: &Path,
+        auth_manager: Arc<dyn AuthManager>,
+    ) -> Result<Self, OptionsError> {
+        Self::prepare(database, config, airflow_package, Some(auth_manager))
+    }
+
+    fn prepare(
+        database: &Database,
+        config: &Config,
+        airflow_package: &Path,
+        auth_manager: Option<Arc<dyn AuthManager>>,
+    ) -> Result<Self, OptionsError> {
         let options = Options::from_config(config, airflow_package)?;
         static_ui::check(&options)?;
-        let app = App::new(database.pool().clone(), config.clone(), options)?;
+        let app = App::new(database.pool().clone(), config.clone(), options, auth_manager)?;
         let new_passwords = app.users.ensure_passwords()?;
         Ok(Self { app, new_passwords, trusted_proxies: Arc::new([]), connections: Connections::default() })
     }

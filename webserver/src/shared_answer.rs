@@ -1,7 +1,7 @@
 //! One answer for all who ask the same, at once or while nothing has changed: a page that many look at asks every few seconds,
 //! and a page that is opened asks for much at a time.
 
-use crate::auth::{self, Identity};
+use crate::auth::{self, Identity, Rights};
 use crate::kept::SharedWork;
 use crate::state::App;
 use axum::body::{self, Body};
@@ -29,8 +29,8 @@ const SHARED: &[&str] = &[
     "/api/v2/eventLogs",
 ];
 
-/// Answers by who asks for what: rights and favourites are a person's own.
-pub(crate) type SharedAnswers = SharedWork<(Identity, Uri), Answer>;
+/// Answers by who asks for what, and may see which Dags: rights and favourites are a person's own.
+pub(crate) type SharedAnswers = SharedWork<(Identity, Rights, Uri), Answer>;
 
 /// A whole answer.
 #[derive(Debug, Clone)]
@@ -57,7 +57,10 @@ pub(crate) async fn share(State(app): State<App>, request: Request, next: Next) 
         // The handler says what is wrong.
         return next.run(Request::from_parts(parts, body)).await;
     };
-    let key = (identity, parts.uri.clone());
+    let Ok(rights) = auth::rights_of(&mut parts, &app, &identity).await else {
+        return next.run(Request::from_parts(parts, body)).await;
+    };
+    let key = (identity, rights, parts.uri.clone());
     let work = async { whole(next.run(Request::from_parts(parts, body)).await).await };
     match app.answers.get(&app.pool, &key, snapshot, work, Answer::bytes).await {
         Ok(Answer { status, headers, body }) => (status, headers, Body::from(body)).into_response(),

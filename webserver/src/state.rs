@@ -88,11 +88,18 @@ impl Deref for App {
 }
 
 impl App {
-    pub(crate) fn new(pool: PgPool, config: Config, options: Options) -> Result<Self, OptionsError> {
+    /// `auth_manager` decides in place of the one that `[core] auth_manager` names.
+    pub(crate) fn new(
+        pool: PgPool,
+        config: Config,
+        options: Options,
+        auth_manager: Option<Arc<dyn AuthManager>>,
+    ) -> Result<Self, OptionsError> {
         let users = SimpleAuth::from_config(&config)?;
+        let auth_manager = auth_manager.map_or_else(|| auth::manager(&config, &users), Ok)?;
         let jwt = Jwt::for_users(&config, &options.jwt_secret)?;
         Ok(Self(Arc::new(Shared {
-            auth_manager: auth::manager(&config, &users)?,
+            auth_manager,
             users,
             key_set: KeySet::of(&jwt, &config)?,
             jwt,

@@ -60,6 +60,15 @@ impl Situation {
         Ok(Some(Self { run, dag, task_instances, xcoms, previous, surroundings, max_retry_delay, now }))
     }
 
+    /// The same, with no other Dags named than those that may be: who holds slots of a pool counts, and stays unnamed.
+    #[must_use]
+    pub fn naming_only(mut self, may_be_named: impl Fn(&str) -> bool) -> Self {
+        for pool in self.surroundings.pools.values_mut() {
+            pool.holders.retain(|holder| may_be_named(&holder.dag_id));
+        }
+        self
+    }
+
     /// Judges the situation.
     pub fn explainer(&self) -> Explainer<'_> {
         Explainer::new(self.view(), &self.surroundings)

@@ -1,5 +1,6 @@
 //! `/dagSources/{dag_id}`: the file of a Dag as it was parsed.
 
+use crate::api_v2::dags;
 use crate::auth::{Resource, User};
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
@@ -10,11 +11,14 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{FromRow, PgPool};
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/dagSources/{dag_id}", get(read))
 }
+
+/// What is shown of a file that has more Dags than somebody may read.
+const REDACTED: &str = "REDACTED - you do not have read permission on all Dags in the file";
 
 #[derive(Serialize, FromRow)]
 struct Source {
@@ -43,17 +47,27 @@ async fn read(
     params.check()?;
     let shown = version.map_or_else(|| "None".to_owned(), |version| version.to_string());
     let source: Option<Source> = sqlx::query_as(SOURCE).bind(&dag_id).bind(version).fetch_optional(&app.pool).await?;
-    let source = source.ok_or_else(|| {
+    let mut source = source.ok_or_else(|| {
         ApiError::not_found(format!("The source code of the Dag {dag_id}, version_number {shown} was not found"))
     })?;
-    let Some(content) = &source.content else {
+    let Some(content) = &mut source.content else {
         let detail = format!("Code not found. dag_id='{dag_id}' version_number='{shown}'");
         return Err(ApiError::not_found(detail));
     };
+    if !user.readable().are_all() && !user.readable().contain_all(&beside(&app.pool, &dag_id).await?) {
+        REDACTED.clone_into(content);
+    }
     if as_text {
         return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], content.clone()).into_response());
     }
     Ok(Json(source).into_response())
+}
+
+/// The Dags of the file of a Dag.
+async fn beside(pool: &PgPool, dag_id: &str) -> ApiResult<Vec<String>> {
+    let dag = dags::find(pool, dag_id).await?;
+    let Some((bundle, file)) = dag.as_ref().and_then(|dag| dag.file()) else { return Ok(Vec::new()) };
+    dags::of_file(pool, Some(bundle), Some(file)).await
 }
 
 /// Whether plain text is asked for; JSON unless so.

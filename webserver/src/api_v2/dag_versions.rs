@@ -109,6 +109,7 @@ async fn list(
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
     let mut filter = Filter::new();
+    filter.of_dags(user.readable(), "v.dag_id");
     filter.path("v.dag_id", &dag_id);
     filter.int(&mut params, "version_number", "v.version_number");
     filter.text(&params, "bundle_name", "v.bundle_name");

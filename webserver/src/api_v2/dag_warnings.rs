@@ -41,6 +41,7 @@ const SORT_KEYS: &[SortKey] = &[
 async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
     let mut filter = Filter::new();
+    filter.of_dags(user.readable(), "w.dag_id");
     if let Some(kind) = params.word("warning_type", &TYPES) {
         filter.equal_text("w.warning_type", &kind);
     }

@@ -63,6 +63,7 @@ const SORT_KEYS: &[SortKey] = &[
 async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::View)?;
     let mut filter = Filter::new();
+    filter.of_dags_or_none(user.readable(), "l.dag_id");
     filter.push(Clause::sql("l.dttm IS NOT NULL"));
     // Records of Dags that are gone are not shown.
     filter.push(Clause::sql("l.dag_id IS NULL OR d.dag_id IS NOT NULL"));
@@ -99,6 +100,10 @@ async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> Api
     user.may_read(Resource::View)?;
     let id: i64 = id.parse().map_err(|_| ApiError::bad_request("'event_log_id' must be an integer"))?;
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE l.id = "));
-    let log = query.push_bind(id).build_query_as().fetch_optional(&app.pool).await?;
-    log.map(Json).ok_or_else(|| ApiError::not_found(format!("The Event Log with id: `{id}` not found")))
+    let log: Option<EventLog> = query.push_bind(id).build_query_as().fetch_optional(&app.pool).await?;
+    let log = log.ok_or_else(|| ApiError::not_found(format!("The Event Log with id: `{id}` not found")))?;
+    if let Some(dag_id) = &log.dag_id {
+        user.may_read_dag(dag_id)?;
+    }
+    Ok(Json(log))
 }

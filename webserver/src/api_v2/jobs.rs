@@ -78,6 +78,7 @@ const SORT_KEYS: &[SortKey] = &[
 async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::View)?;
     let mut filter = Filter::new();
+    filter.of_dags_or_none(user.readable(), "j.dag_id");
     filter.time_range(&mut params, "start_date", "j.start_date");
     filter.time_range(&mut params, "end_date", "j.end_date");
     filter.text(&params, "job_state", "j.state");

@@ -88,6 +88,7 @@ async fn list(
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
     let mut filter = Filter::new();
+    filter.of_dags(user.readable(), "x.dag_id");
     filter.path("x.dag_id", &dag_id);
     filter.path("x.run_id", &run_id);
     filter.path("x.task_id", &task_id);

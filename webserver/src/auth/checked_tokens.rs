@@ -69,6 +69,8 @@ impl CheckedTokens {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
@@ -76,7 +78,7 @@ mod tests {
     #[test]
     fn a_token_is_remembered_until_it_expires() {
         let tokens = CheckedTokens::default();
-        let identity = Identity { name: "admin".to_owned(), role: None };
+        let identity = Identity { name: "admin".to_owned(), role: None, teams: BTreeSet::new() };
         let put = |token: &str, claims: Value| {
             let claims = claims.as_object().expect("claims");
             tokens.put(token, Checked::new(identity.clone(), claims, 7));

@@ -69,7 +69,7 @@ fn log_in(app: &App, body: &mut Body, length: Duration) -> ApiResult<Response> {
     }
     let user = app.users.authenticate(&name, &password).map_err(|error| ApiError::internal(&error))?;
     let user = user.ok_or_else(|| ApiError::unauthorized("Invalid credentials"))?;
-    token_response(app, &Identity { name: user.name, role: Some(user.role) }, length)
+    token_response(app, &Identity { name: user.name, role: Some(user.role), teams: user.teams }, length)
 }
 
 async fn create_token_all_admins(State(app): State<App>) -> ApiResult<Response> {

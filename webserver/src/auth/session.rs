@@ -2,6 +2,7 @@
 
 use super::checked_tokens::Checked;
 use super::manager::Identity;
+use super::rights::Rights;
 use crate::error::{ApiError, ApiResult};
 use crate::kept::Snapshot;
 use crate::options::Options;
@@ -53,6 +54,16 @@ impl FromRequestParts<App> for Snapshot {
 /// Who sent a request.
 pub(super) async fn identity_of(parts: &Parts, app: &App) -> ApiResult<Identity> {
     Ok(known(parts, app).await?.identity)
+}
+
+/// What somebody may do to which Dags, the same during the whole of a request.
+pub(crate) async fn rights_of(parts: &mut Parts, app: &App, identity: &Identity) -> ApiResult<Rights> {
+    if let Some(rights) = parts.extensions.get::<Rights>() {
+        return Ok(rights.clone());
+    }
+    let rights = Rights::of(app, identity).await?;
+    parts.extensions.insert(rights.clone());
+    Ok(rights)
 }
 
 /// An explicit bearer token wins over the cookie.

@@ -1,6 +1,7 @@
 //! The user of a request and their permissions.
 
 use super::manager::{Action, AuthManager, Identity, Resource};
+use super::rights::{Dags, Rights};
 use super::session;
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
@@ -16,6 +17,7 @@ pub(crate) struct User {
     identity: Identity,
     /// The Dag that the request names.
     dag_id: Option<String>,
+    rights: Rights,
     manager: Arc<dyn AuthManager>,
 }
 
@@ -29,36 +31,66 @@ impl Deref for User {
 
 impl User {
     /// Refuses what the auth manager does not allow.
-    fn authorize(&self, action: Action, resource: Resource) -> ApiResult<()> {
-        let is_allowed = self.manager.is_authorized(&self.identity, action, resource, self.dag_id.as_deref());
-        if is_allowed { Ok(()) } else { Err(ApiError::forbidden("Forbidden")) }
+    fn authorize(&self, action: Action, resource: Resource, dag_id: Option<&str>) -> ApiResult<()> {
+        let is_allowed = self.manager.is_authorized(&self.identity, action, resource)
+            && (resource != Resource::Dag || dag_id.is_none_or(|dag_id| self.rights.to(action).contains(dag_id)));
+        if is_allowed { Ok(()) } else { Err(forbidden()) }
     }
 
     /// Refuses who may not read that.
     pub(crate) fn may_read(&self, resource: Resource) -> ApiResult<()> {
-        self.authorize(Action::Read, resource)
+        self.authorize(Action::Read, resource, self.dag_id.as_deref())
     }
 
     /// Refuses who may not change that.
     pub(crate) fn may_write(&self, resource: Resource) -> ApiResult<()> {
-        self.authorize(Action::Write, resource)
+        self.authorize(Action::Write, resource, self.dag_id.as_deref())
     }
+
+    /// Refuses who may not read a Dag that the request does not name in its path.
+    pub(crate) fn may_read_dag(&self, dag_id: &str) -> ApiResult<()> {
+        self.authorize(Action::Read, Resource::Dag, Some(dag_id))
+    }
+
+    /// Refuses who may not change a Dag that the request does not name in its path.
+    pub(crate) fn may_write_dag(&self, dag_id: &str) -> ApiResult<()> {
+        self.authorize(Action::Write, Resource::Dag, Some(dag_id))
+    }
+
+    /// The Dags that lists and other answers may tell of.
+    pub(crate) fn readable(&self) -> &Dags {
+        self.rights.to(Action::Read)
+    }
+
+    /// The Dags that may be changed.
+    pub(crate) fn editable(&self) -> &Dags {
+        self.rights.to(Action::Write)
+    }
+}
+
+fn forbidden() -> ApiError {
+    ApiError::forbidden("Forbidden")
 }
 
 impl FromRequestParts<App> for User {
     type Rejection = ApiError;
 
+    /// Refuses whoever may not read the Dag in the path of a request, whatever the request is for.
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let identity = session::identity_of(parts, app).await?;
-        let dag_id = dag_of(parts, app).await;
-        Ok(Self { identity, dag_id, manager: Arc::clone(&app.auth_manager) })
+        let rights = session::rights_of(parts, app, &identity).await?;
+        let in_path = dag_in_path(parts, app).await;
+        if in_path.as_deref().is_some_and(|dag_id| dag_id != "~" && !rights.to(Action::Read).contains(dag_id)) {
+            return Err(forbidden());
+        }
+        let dag_id = in_path.or_else(|| Params::from_query(parts.uri.query().unwrap_or_default()).text("dag_id"));
+        // It stands for all of them (`requires_access_dag` in `core_api/security.py`).
+        let dag_id = dag_id.filter(|dag_id| dag_id != "~");
+        Ok(Self { identity, dag_id, rights, manager: Arc::clone(&app.auth_manager) })
     }
 }
 
-/// The Dag of a request (`requires_access_dag` in `core_api/security.py`); `~` stands for all of them.
-async fn dag_of(parts: &mut Parts, app: &App) -> Option<String> {
-    let path = RawPathParams::from_request_parts(parts, app).await.ok();
-    let in_path = path.iter().flatten().find(|(name, _)| *name == "dag_id").map(|(_, value)| value.to_owned());
-    let dag_id = in_path.or_else(|| Params::from_query(parts.uri.query().unwrap_or_default()).text("dag_id"));
-    dag_id.filter(|dag_id| dag_id != "~")
+async fn dag_in_path(parts: &mut Parts, app: &App) -> Option<String> {
+    let path = RawPathParams::from_request_parts(parts, app).await.ok()?;
+    path.iter().find(|(name, _)| *name == "dag_id").map(|(_, value)| value.to_owned())
 }

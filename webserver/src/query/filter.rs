@@ -2,6 +2,7 @@
 
 use super::params::Params;
 use super::pattern;
+use crate::auth::Dags;
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
@@ -138,6 +139,17 @@ impl Filter {
         if value != "~" {
             self.equal_text(column, value);
         }
+    }
+
+    /// The column names one of these Dags.
+    pub(crate) fn of_dags(&mut self, dags: &Dags, column: &'static str) {
+        self.0.extend(dags.condition(column));
+    }
+
+    /// The column names one of these Dags, or none at all.
+    pub(crate) fn of_dags_or_none(&mut self, dags: &Dags, column: &'static str) {
+        let condition = dags.condition(column);
+        self.0.extend(condition.map(|condition| Clause::sql(format!("{column} IS NULL OR ")).join(condition)));
     }
 
     /// `<name>_pattern` and `<name>_prefix_pattern`.

@@ -37,7 +37,7 @@ async fn run(
     user.may_read(Resource::Dag)?;
     let page = params.page(&app);
     params.check()?;
-    let situation = situation(&app, &dag_id, &run_id).await?;
+    let situation = situation(&app, &user, &dag_id, &run_id).await?;
     let count = |number| usize::try_from(number).unwrap_or_default();
     Ok(Json(situation.explainer().run(count(page.offset), count(page.limit))))
 }
@@ -51,15 +51,16 @@ async fn task_instance(
     user.may_read(Resource::Dag)?;
     let map_index = params.int_from("map_index", -1).unwrap_or(-1);
     params.check()?;
-    let situation = situation(&app, &dag_id, &run_id).await?;
+    let situation = situation(&app, &user, &dag_id, &run_id).await?;
     let map_index = i32::try_from(map_index).unwrap_or(i32::MAX);
     let told = situation.explainer().task_instance(&task_id, map_index);
     told.map(Json).ok_or_else(|| ApiError::not_found(task_instances::missing(&dag_id, &run_id, &task_id, map_index)))
 }
 
 /// Everything that decides whether the run moves, or 404.
-async fn situation(app: &App, dag_id: &str, run_id: &str) -> ApiResult<Situation> {
+async fn situation(app: &App, user: &User, dag_id: &str, run_id: &str) -> ApiResult<Situation> {
     let options = &app.options.explanation;
     let situation = Situation::load(&app.pool, &app.scheduled_dags, options, dag_id, run_id).await;
-    situation?.ok_or_else(|| dag_runs::not_found(dag_id, run_id))
+    let situation = situation?.ok_or_else(|| dag_runs::not_found(dag_id, run_id))?;
+    Ok(situation.naming_only(|dag_id| user.readable().contains(dag_id)))
 }

@@ -16,6 +16,7 @@ pub(super) fn routes() -> Router<App> {
 async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
     let mut filter = Filter::new();
+    filter.of_dags(user.readable(), "b.dag_id");
     filter.text(&params, "dag_id", "b.dag_id");
     if let Some(active) = params.bool("active") {
         filter.push(Clause::sql(if active { "b.completed_at IS NULL" } else { "b.completed_at IS NOT NULL" }));

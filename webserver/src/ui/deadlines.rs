@@ -60,6 +60,7 @@ async fn list(
 ) -> ApiResult<Json<Deadlines>> {
     user.may_read(Resource::Dag)?;
     let mut filter = Filter::new();
+    filter.of_dags(user.readable(), "dr.dag_id");
     filter.path("dr.dag_id", &dag_id);
     filter.path("dr.run_id", &run_id);
     filter.bool(&mut params, "missed", "dl.missed");

@@ -3,7 +3,7 @@
 use super::deadlines::not_found;
 use super::graph::{GraphNode, graph_nodes};
 use super::grid;
-use crate::auth::{Resource, User};
+use crate::auth::{Dags, Resource, User};
 use crate::dependencies;
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
@@ -68,7 +68,7 @@ async fn read(State(app): State<App>, user: User, mut params: Params) -> ApiResu
         })
         .collect();
     if external {
-        surroundings(&app, &dag_id, &mut nodes, &mut edges).await?;
+        surroundings(&app, user.readable(), &dag_id, &mut nodes, &mut edges).await?;
         bind_outlets(&app.pool, &dag_id, dag.dag_version_id, &mut edges).await?;
     }
     Ok(Json(Structure { edges, nodes }))
@@ -80,9 +80,10 @@ async fn version_of(pool: &PgPool, dag_id: &str, number: Option<i64>) -> ApiResu
     Ok(sqlx::query_scalar(statement).bind(dag_id).bind(number).fetch_optional(pool).await?)
 }
 
-/// Adds Dags, sensors, triggers and assets before and after the Dag.
+/// Adds Dags, sensors, triggers and assets before and after the Dag, as far as they may be read.
 async fn surroundings(
     app: &App,
+    readable: &Dags,
     dag_id: &str,
     nodes: &mut Vec<GraphNode>,
     edges: &mut Vec<GraphEdge>,
@@ -92,7 +93,7 @@ async fn surroundings(
     };
     let mut before = Vec::new();
     let mut after = Vec::new();
-    for (of_dag, found) in dependencies::of_all_dags(&app.pool).await? {
+    for (of_dag, found) in dependencies::of_dags(&app.pool, readable).await? {
         for dependency in found {
             if of_dag != dag_id && dependency.target != dag_id {
                 continue;

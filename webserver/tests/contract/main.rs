@@ -9,6 +9,7 @@ mod changes;
 mod connections;
 mod key_sets;
 mod partitions;
+mod rights;
 mod server;
 mod waiting;
 

@@ -8,13 +8,14 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tradewind_airflow::config::{Config, Environment};
 use tradewind_metadata::testing::TestDatabase;
-use tradewind_webserver::WebServer;
+use tradewind_webserver::{AuthManager, WebServer};
 
 /// The web server on a database of its own.
 pub(crate) struct Server {
@@ -57,7 +58,11 @@ impl Listening {
 }
 
 /// A configured server that does not serve yet.
-async fn configured(further: &[&str], options: &[(&str, &str)]) -> (WebServer, TestDatabase, tempfile::TempDir) {
+async fn configured(
+    further: &[&str],
+    options: &[(&str, &str)],
+    manager: Option<Arc<dyn AuthManager>>,
+) -> (WebServer, TestDatabase, tempfile::TempDir) {
     let database = TestDatabase::migrated().await;
     let read = |file: &str| std::fs::read_to_string(tests_folder().join("fixtures").join(file)).expect("a fixture");
     let fixture: String = ["airflow.sql"].iter().chain(further).map(|file| read(file)).collect();
@@ -76,7 +81,12 @@ async fn configured(further: &[&str], options: &[(&str, &str)]) -> (WebServer, T
         .with("AIRFLOW__API_AUTH__JWT_SECRET", Server::SECRET);
     let environment = options.iter().fold(environment, |environment, (name, value)| environment.with(*name, *value));
     let config = Config::from_environment(&environment).expect("a valid configuration");
-    let server = WebServer::new(database.database(), &config, &airflow_package()).expect("a server");
+    let (database_of, package) = (database.database(), airflow_package());
+    let server = match manager {
+        Some(manager) => WebServer::with_auth_manager(database_of, &config, &package, manager),
+        None => WebServer::new(database_of, &config, &package),
+    };
+    let server = server.expect("a server");
     (server, database, home)
 }
 
@@ -98,7 +108,19 @@ impl Server {
 
     /// Starts it with the rows of further fixtures and with options, each a variable of the environment.
     pub(crate) async fn start_configured(further: &[&str], options: &[(&str, &str)]) -> Self {
-        let (server, database, home) = configured(further, options).await;
+        Self::prepared(configured(further, options, None).await).await
+    }
+
+    /// The same with an auth manager that is not the configured one.
+    pub(crate) async fn start_managed(
+        further: &[&str],
+        options: &[(&str, &str)],
+        manager: Arc<dyn AuthManager>,
+    ) -> Self {
+        Self::prepared(configured(further, options, Some(manager)).await).await
+    }
+
+    async fn prepared((server, database, home): (WebServer, TestDatabase, tempfile::TempDir)) -> Self {
         // Where everybody is an administrator there are no passwords, and any will do.
         let password = server.new_passwords().first().map_or("any", |made| &made.password).to_owned();
         let body = json!({"username": "admin", "password": password});
@@ -111,7 +133,7 @@ impl Server {
 
     /// Lets one listen that is configured with options and believes proxies at these addresses.
     pub(crate) async fn listen(options: &[(&str, &str)], proxies: &[&str]) -> Listening {
-        let (server, database, home) = configured(&[], options).await;
+        let (server, database, home) = configured(&[], options, None).await;
         let proxies = proxies.iter().map(|network| network.parse().expect("a network")).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

@@ -2,7 +2,7 @@
 
 use crate::api_v2::dag_runs::RunKey;
 use crate::audit::Change;
-use crate::auth::{Resource, User};
+use crate::auth::{Dags, Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::query::{Clause, Filter, Listing, Order, Page, Params, SortKey, key, tie_break};
@@ -73,6 +73,7 @@ const SORT_KEYS: &[SortKey] = &[
 pub(super) async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Asset)?;
     let mut filter = Filter::new();
+    filter.of_dags_or_none(user.readable(), "e.source_dag_id");
     filter.int(&mut params, "asset_id", "e.asset_id");
     filter.text(&params, "source_dag_id", "e.source_dag_id");
     filter.text(&params, "source_task_id", "e.source_task_id");
@@ -85,7 +86,7 @@ pub(super) async fn list(State(app): State<App>, user: User, mut params: Params)
     params.check()?;
     let listing = Listing { columns: COLUMNS, source: SOURCE, filter, order };
     let (events, total_entries) = listing.page(&app.pool, page).await?;
-    Ok(Json(Collection { asset_events: complete(&app, events).await?, total_entries }))
+    Ok(Json(Collection { asset_events: complete(&app, user.readable(), events).await?, total_entries }))
 }
 
 pub(super) async fn upstream_of_run(
@@ -98,12 +99,13 @@ pub(super) async fn upstream_of_run(
     user.may_read(Resource::Dag)?;
     let run = RunKey::require(&app.pool, &dag_id, &run_id).await?;
     let mut filter = Filter::new();
+    filter.of_dags_or_none(user.readable(), "e.source_dag_id");
     let consumed = Clause::sql("e.id IN (SELECT event_id FROM dagrun_asset_event WHERE dag_run_id = ");
     filter.push(consumed.bind_int(run.id.into()).then(")"));
     let order = Order::from_names(&mut params, &[key("id", &[("e.id", "integer")])], &["id".to_owned()]);
     let listing = Listing { columns: COLUMNS, source: SOURCE, filter, order };
     let (events, total_entries) = listing.page(&app.pool, Page { limit: i64::MAX, offset: 0 }).await?;
-    Ok(Json(Collection { asset_events: complete(&app, events).await?, total_entries }))
+    Ok(Json(Collection { asset_events: complete(&app, user.readable(), events).await?, total_entries }))
 }
 
 /// An event that a person reports.
@@ -164,12 +166,12 @@ impl Reported {
     }
 }
 
-/// Adds the runs that each event started.
-async fn complete(app: &App, mut events: Vec<Event>) -> ApiResult<Vec<Event>> {
+/// Adds the runs that each event started, as far as they may be read.
+async fn complete(app: &App, readable: &Dags, mut events: Vec<Event>) -> ApiResult<Vec<Event>> {
     let ids: Vec<i32> = events.iter().map(|event| event.id).collect();
     let runs: Vec<StartedRun> = sqlx::query_as(include_str!("started_runs.sql")).bind(ids).fetch_all(&app.pool).await?;
     let mut by_event: HashMap<i32, Vec<StartedRun>> = HashMap::new();
-    for run in runs {
+    for run in runs.into_iter().filter(|run| readable.contains(&run.dag_id)) {
         by_event.entry(run.event_id).or_default().push(run);
     }
     for event in &mut events {

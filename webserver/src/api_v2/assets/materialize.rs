@@ -31,6 +31,7 @@ pub(super) async fn materialize(
     let asset_id = PathInt::parse("asset_id", &asset_id)?;
     let wanted = Wanted::read(&mut body, DagRunType::AssetMaterialization)?;
     let dag_id = producer(&app, asset_id).await?;
+    user.may_write_dag(&dag_id)?;
     let dag = app.dags.latest(&app.pool, &dag_id).await?;
     let allowed = dag.field("allowed_run_types").and_then(Value::as_array);
     if allowed.is_some_and(|allowed| !allowed.contains(&DagRunType::AssetMaterialization.as_str().into())) {

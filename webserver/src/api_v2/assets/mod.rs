@@ -4,7 +4,7 @@ mod events;
 mod materialize;
 mod queued;
 
-use crate::auth::{Resource, User};
+use crate::auth::{Dags, Resource, User};
 use crate::error::{ApiError, ApiResult};
 use crate::query::{Clause, Filter, Listing, Order, Params, PathInt, SortKey, key};
 use crate::state::App;
@@ -133,6 +133,7 @@ async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResu
         dag_ids = only.split(',').map(str::to_owned).collect();
     }
     if !dag_ids.is_empty() {
+        dag_ids.retain(|dag_id| user.readable().contains(dag_id));
         let tables = ["dag_schedule_asset_reference", "task_outlet_asset_reference", "task_inlet_asset_reference"];
         filter.push(Clause::any(tables.map(|table| {
             Clause::sql(format!("EXISTS (SELECT FROM {table} r WHERE r.asset_id = a.id AND r.dag_id = ANY("))
@@ -145,7 +146,7 @@ async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResu
     params.check()?;
     let listing = Listing { columns: COLUMNS, source: SOURCE, filter, order };
     let (rows, total_entries) = listing.page(&app.pool, page).await?;
-    Ok(Json(Collection { assets: complete(&app, rows).await?, total_entries }))
+    Ok(Json(Collection { assets: complete(&app, user.readable(), rows).await?, total_entries }))
 }
 
 async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> ApiResult<Json<Asset>> {
@@ -153,14 +154,15 @@ async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> Api
     let id = PathInt::parse("asset_id", &id)?;
     let mut query = sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE a.id = "));
     let rows = query.push_bind(id).build_query_as().fetch_all(&app.pool).await?;
-    let asset = complete(&app, rows).await?.into_iter().next();
+    let asset = complete(&app, user.readable(), rows).await?.into_iter().next();
     asset.map(Json).ok_or_else(|| ApiError::not_found(format!("The Asset with ID: `{id}` was not found")))
 }
 
-/// Adds what refers to each asset, with one statement per kind.
-async fn complete(app: &App, rows: Vec<AssetRow>) -> ApiResult<Vec<Asset>> {
+/// Adds what refers to each asset, as far as it may be read, with one statement per kind.
+async fn complete(app: &App, readable: &Dags, rows: Vec<AssetRow>) -> ApiResult<Vec<Asset>> {
     let ids: Vec<i32> = rows.iter().map(|row| row.id).collect();
-    let references: Vec<Reference> = fetch(&app.pool, include_str!("references.sql"), &ids).await?;
+    let mut references: Vec<Reference> = fetch(&app.pool, include_str!("references.sql"), &ids).await?;
+    references.retain(|reference| readable.contains(&reference.dag_id));
     let aliases: Vec<Alias> = fetch(
         &app.pool,
         "SELECT aa.asset_id, al.id, al.name, al.\"group\" FROM asset_alias_asset aa \

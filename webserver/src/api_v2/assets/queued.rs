@@ -1,7 +1,7 @@
 //! Asset events that wait for the others a Dag needs.
 
 use crate::audit::Change;
-use crate::auth::{Resource, User};
+use crate::auth::{BindDags as _, Dags, Resource, User};
 use crate::error::{ApiError, ApiResult};
 use crate::no_content::NoContent;
 use crate::query::{Params, PathInt};
@@ -36,7 +36,7 @@ struct Wanted {
 }
 
 const CONDITION: &str = "($1::text IS NULL OR q.target_dag_id = $1) AND ($2::integer IS NULL OR q.asset_id = $2) \
-     AND ($3::timestamptz IS NULL OR q.created_at < $3)";
+     AND ($3::timestamptz IS NULL OR q.created_at < $3) /* of: q.target_dag_id */";
 
 impl Wanted {
     fn new(params: &mut Params, dag_id: Option<String>, asset_id: Option<&str>) -> ApiResult<Self> {
@@ -46,22 +46,21 @@ impl Wanted {
         Ok(Self { dag_id, asset_id, before })
     }
 
-    async fn list(&self, app: &App) -> ApiResult<Vec<QueuedEvent>> {
-        let mut query = sqlx::QueryBuilder::<sqlx::Postgres>::new(format!(
+    async fn list(&self, app: &App, readable: &Dags) -> ApiResult<Vec<QueuedEvent>> {
+        let statement = format!(
             "SELECT q.target_dag_id AS dag_id, q.asset_id, q.created_at, \
              COALESCE(d.dag_display_name, d.dag_id) AS dag_display_name \
              FROM asset_dag_run_queue q JOIN dag d ON d.dag_id = q.target_dag_id WHERE {CONDITION} \
              ORDER BY q.created_at"
-        ));
-        let query = query.build_query_as().bind(&self.dag_id).bind(self.asset_id).bind(self.before);
-        Ok(query.fetch_all(&app.pool).await?)
+        );
+        let query = sqlx::query_as(readable.narrow(statement, 4)).bind(&self.dag_id).bind(self.asset_id);
+        Ok(query.bind(self.before).bind_dags(readable).fetch_all(&app.pool).await?)
     }
 
-    async fn delete(&self, app: &App) -> ApiResult<u64> {
-        let mut query =
-            sqlx::QueryBuilder::<sqlx::Postgres>::new(format!("DELETE FROM asset_dag_run_queue q WHERE {CONDITION}"));
-        let query = query.build().bind(&self.dag_id).bind(self.asset_id).bind(self.before);
-        Ok(query.execute(&app.pool).await?.rows_affected())
+    async fn delete(&self, app: &App, readable: &Dags) -> ApiResult<u64> {
+        let statement = format!("DELETE FROM asset_dag_run_queue q WHERE {CONDITION}");
+        let query = sqlx::query(readable.narrow(statement, 4)).bind(&self.dag_id).bind(self.asset_id);
+        Ok(query.bind(self.before).bind_dags(readable).execute(&app.pool).await?.rows_affected())
     }
 }
 
@@ -76,7 +75,7 @@ pub(super) async fn of_asset(
     Path(asset_id): Path<String>,
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Asset)?;
-    Ok(collection(Wanted::new(&mut params, None, Some(&asset_id))?.list(&app).await?))
+    Ok(collection(Wanted::new(&mut params, None, Some(&asset_id))?.list(&app, user.readable()).await?))
 }
 
 pub(super) async fn of_dag(
@@ -86,7 +85,7 @@ pub(super) async fn of_dag(
     Path(dag_id): Path<String>,
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Asset)?;
-    Ok(collection(Wanted::new(&mut params, Some(dag_id), None)?.list(&app).await?))
+    Ok(collection(Wanted::new(&mut params, Some(dag_id), None)?.list(&app, user.readable()).await?))
 }
 
 pub(super) async fn one(
@@ -96,7 +95,7 @@ pub(super) async fn one(
     Path((dag_id, asset_id)): Path<(String, String)>,
 ) -> ApiResult<Json<QueuedEvent>> {
     user.may_read(Resource::Asset)?;
-    let events = Wanted::new(&mut params, Some(dag_id.clone()), Some(&asset_id))?.list(&app).await?;
+    let events = Wanted::new(&mut params, Some(dag_id.clone()), Some(&asset_id))?.list(&app, user.readable()).await?;
     let event = events.into_iter().next();
     event.map(Json).ok_or_else(|| missing_one(&dag_id, &asset_id))
 }
@@ -116,7 +115,7 @@ pub(super) async fn delete_of_asset(
     Change { event: "delete_asset_queued_events", method: "DELETE", path: &path, body: None }
         .record(&app, &user, &params)
         .await?;
-    match Wanted::new(&mut params, None, Some(&asset_id))?.delete(&app).await? {
+    match Wanted::new(&mut params, None, Some(&asset_id))?.delete(&app, user.readable()).await? {
         0 => Err(ApiError::not_found(format!("Queue event with asset_id: `{asset_id}` was not found"))),
         _ => Ok(NoContent),
     }
@@ -132,7 +131,7 @@ pub(super) async fn delete_of_dag(
     Change { event: "delete_dag_asset_queued_events", method: "DELETE", path: &[("dag_id", &dag_id)], body: None }
         .record(&app, &user, &params)
         .await?;
-    match Wanted::new(&mut params, Some(dag_id.clone()), None)?.delete(&app).await? {
+    match Wanted::new(&mut params, Some(dag_id.clone()), None)?.delete(&app, user.readable()).await? {
         0 => Err(ApiError::not_found(format!("Queue event with dag_id: `{dag_id}` was not found"))),
         _ => Ok(NoContent),
     }
@@ -149,7 +148,7 @@ pub(super) async fn delete_one(
     Change { event: "delete_dag_asset_queued_event", method: "DELETE", path: &path, body: None }
         .record(&app, &user, &params)
         .await?;
-    match Wanted::new(&mut params, Some(dag_id.clone()), Some(&asset_id))?.delete(&app).await? {
+    match Wanted::new(&mut params, Some(dag_id.clone()), Some(&asset_id))?.delete(&app, user.readable()).await? {
         0 => Err(missing_one(&dag_id, &asset_id)),
         _ => Ok(NoContent),
     }

@@ -53,6 +53,7 @@ pub(super) async fn create(
         .await?;
     user.may_write(Resource::Dag)?;
     let mut wanted = Wanted::read(&mut body)?;
+    user.may_write_dag(&wanted.dag_id)?;
     let dag = wanted.check(&app).await?;
     wanted.backfill.triggering_user_name = Some(user.name.clone());
     let id = backfill::create(&app.pool, &app.scheduled_dags, &dag, &wanted.backfill, Utc::now()).await;
@@ -62,6 +63,7 @@ pub(super) async fn create(
 pub(super) async fn preview(State(app): State<App>, user: User, bytes: RequestBody) -> ApiResult<Json<Preview>> {
     user.may_write(Resource::Dag)?;
     let mut wanted = Wanted::read(&mut Body::from_bytes(&bytes)?)?;
+    user.may_write_dag(&wanted.dag_id)?;
     let dag = wanted.check(&app).await?;
     let infos = backfill::preview(&app.pool, &dag, &wanted.backfill, Utc::now()).await.map_err(refusal)?;
     let backfills: Vec<PreviewedRun> = infos

@@ -74,20 +74,31 @@ async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResu
 
 async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> ApiResult<Json<Backfill>> {
     user.may_read(Resource::Dag)?;
-    find(&app, PathInt::parse("backfill_id", &id)?).await.map(Json)
+    readable(&app, &user, &id).await.map(Json)
+}
+
+/// The backfill of an id in a path. Which ids there are is nobody's business who may not read its Dag.
+async fn readable(app: &App, user: &User, id: &str) -> ApiResult<Backfill> {
+    let backfill = find(app, PathInt::parse("backfill_id", id)?).await?;
+    if user.readable().contains(&backfill.dag_id) { Ok(backfill) } else { Err(missing()) }
+}
+
+fn missing() -> ApiError {
+    ApiError::not_found("Backfill not found")
 }
 
 async fn find(app: &App, id: i32) -> ApiResult<Backfill> {
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT {COLUMNS} FROM {SOURCE} WHERE b.id = "));
     let backfill = query.push_bind(id).build_query_as().fetch_optional(&app.pool).await?;
-    backfill.ok_or_else(|| ApiError::not_found("Backfill not found"))
+    backfill.ok_or_else(missing)
 }
 
 /// Writes the audit log and returns the backfill, when it is not completed.
 async fn changeable(app: &App, user: &User, params: &Params, id: &str, event: &str) -> ApiResult<Backfill> {
     Change { event, method: "PUT", path: &[("backfill_id", id)], body: None }.record(app, user, params).await?;
     user.may_write(Resource::Dag)?;
-    let backfill = find(app, PathInt::parse("backfill_id", id)?).await?;
+    let backfill = readable(app, user, id).await?;
+    user.may_write_dag(&backfill.dag_id)?;
     match backfill.completed_at {
         None => Ok(backfill),
         Some(_) => Err(ApiError::conflict("Backfill is already completed.")),

@@ -179,7 +179,14 @@ pub(super) async fn patch_many(
         .record(&app, &user, &params)
         .await?;
     let mut response = BulkResponse::default();
-    for action in actions(&mut body)? {
+    let actions = actions(&mut body)?;
+    for entity in actions.iter().flat_map(|action| &action.entities) {
+        let of_dag = entity.get("dag_id").and_then(Value::as_str).unwrap_or(&dag_id);
+        if of_dag != "~" {
+            user.may_write_dag(of_dag)?;
+        }
+    }
+    for action in actions {
         let outcome = response.outcome(action.operation);
         if action.operation == Operation::Create {
             let detail = "Dag Runs bulk create is not supported. Use the trigger Dag Run endpoint instead.";

@@ -95,6 +95,12 @@ pub(super) async fn clear_many(
     let broken_rule = wanted.broken_rule().map(str::to_owned);
     let broken_rule = broken_rule.or_else(|| partitions.broken_rule("dag_runs (non-empty)", !runs.is_empty()));
     body.finish_with(broken_rule.as_deref())?;
+    for run in &runs {
+        let of_dag = run.get("dag_id").and_then(Value::as_str).unwrap_or(&dag_id);
+        if of_dag != "~" {
+            user.may_write_dag(of_dag)?;
+        }
+    }
     let named = if partitions.is_used() {
         of_partitions(&app, &dag_id, &partitions).await?
     } else {

@@ -48,6 +48,7 @@ pub(super) async fn list(
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
     let mut filter = filter(&mut params, &dag_id);
+    filter.of_dags(user.readable(), "dr.dag_id");
     let days = Days::read(&mut params);
     let page = params.page(&app);
     let order = Order::from_params(&mut params, SORT_KEYS, &["id"]);
@@ -148,6 +149,7 @@ pub(super) async fn list_batch(
         limit: body.optional_int_from("page_limit", 0).unwrap_or(100),
     };
     let mut filter = Filter::new();
+    filter.of_dags(user.readable(), "dr.dag_id");
     filter.one_of(body.optional_texts("dag_ids").unwrap_or_default(), "dr.dag_id");
     filter.states(states(&mut body, "states", &dag_run_states()), "dr.state");
     for name in ["run_after", "logical_date", "start_date", "end_date"] {

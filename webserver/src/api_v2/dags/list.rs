@@ -1,7 +1,7 @@
 //! The list of Dags and its filters, shared by the public API and the UI's own.
 
 use super::{COLUMNS, Dag, DagRow};
-use crate::auth::{Resource, User};
+use crate::auth::{Dags, Resource, User};
 use crate::error::ApiResult;
 use crate::query::{Clause, Filter, Listing, Order, Params, SortKey, key};
 use crate::state::App;
@@ -37,9 +37,10 @@ pub(crate) struct DagFilter {
 }
 
 impl DagFilter {
-    /// Reads the filters that all lists of Dags have.
-    pub(crate) fn from_params(params: &mut Params, user: &User) -> Self {
+    /// Reads the filters that all lists of Dags have; some of `dags` are listed.
+    pub(crate) fn from_params(params: &mut Params, user: &User, dags: &Dags) -> Self {
         let mut filter = Filter::new();
+        filter.of_dags(dags, "d.dag_id");
         if params.bool("exclude_stale").unwrap_or(true) {
             filter.push(Clause::sql("NOT d.is_stale"));
         }
@@ -137,7 +138,7 @@ fn escape_like(text: &str) -> String {
 
 pub(super) async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
-    let mut filter = DagFilter::from_params(&mut params, &user);
+    let mut filter = DagFilter::from_params(&mut params, &user, user.readable());
     let states = params.states("dag_run_state", "state", &dag_run_states(), &["none"]);
     if !states.is_empty() {
         filter.filter.states(states, "latest.state");

@@ -92,6 +92,11 @@ pub(crate) struct Computed {
 }
 
 impl DagRow {
+    /// Its bundle and the file within.
+    pub(crate) fn file(&self) -> Option<(&str, &str)> {
+        self.bundle_name.as_deref().zip(self.relative_fileloc.as_deref().filter(|file| !file.is_empty()))
+    }
+
     pub(crate) fn computed(&self, app: &App) -> Computed {
         let allowed = self.allowed_run_types.as_ref().and_then(Value::as_array);
         let backfills_allowed = allowed.is_none_or(|allowed| allowed.contains(&Value::from("backfill")));
@@ -154,7 +159,7 @@ async fn patch_many(
         .record(&app, &user, &params)
         .await?;
     let is_paused = pause_wanted(&mut body)?;
-    let filter = DagFilter::from_params(&mut params, &user);
+    let filter = DagFilter::from_params(&mut params, &user, user.editable());
     params.page(&app);
     params.check()?;
     check_mask(&params)?;
@@ -242,6 +247,12 @@ async fn require(app: &App, dag_id: &str) -> ApiResult<()> {
     find(&app.pool, dag_id).await?.map(|_| ()).ok_or_else(missing)
 }
 
+/// The Dags of a file in a bundle.
+pub(crate) async fn of_file(pool: &PgPool, bundle: Option<&str>, file: Option<&str>) -> ApiResult<Vec<String>> {
+    let statement = "SELECT dag_id FROM dag WHERE bundle_name = $1 AND relative_fileloc = $2";
+    Ok(sqlx::query_scalar(statement).bind(bundle).bind(file).fetch_all(pool).await?)
+}
+
 /// Asks the Dag processor to parse a file at once.
 async fn reparse(
     State(app): State<App>,
@@ -253,16 +264,14 @@ async fn reparse(
     let file = signed_token::verify(&app.options.secret_key, &file_token).ok_or_else(missing)?;
     let part = |name: &str| file.get(name).and_then(Value::as_str).map(str::to_owned);
     let (Some(bundle), Some(path)) = (part("bundle_name"), part("relative_fileloc")) else { return Err(missing()) };
-    let known: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM dag WHERE bundle_name = $1 AND relative_fileloc = $2)")
-            .bind(&bundle)
-            .bind(&path)
-            .fetch_one(&app.pool)
-            .await?;
-    if !known {
+    let dag_ids = of_file(&app.pool, Some(&bundle), Some(&path)).await?;
+    if dag_ids.is_empty() {
         return Err(missing());
     }
     user.may_write(Resource::Dag)?;
+    for dag_id in &dag_ids {
+        user.may_write_dag(dag_id)?;
+    }
     Change { event: "reparse_dag_file", method: "PUT", path: &[("file_token", &file_token)], body: None }
         .record(&app, &user, &params)
         .await?;

@@ -136,6 +136,7 @@ async fn list(
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
     let mut filter = Filter::new();
+    filter.of_dags(user.readable(), "ti.dag_id");
     filter.path("ti.dag_id", &dag_id);
     filter.path("ti.run_id", &run_id);
     filter.pattern(&params, "dag_id", "ti.dag_id");

@@ -1,7 +1,7 @@
 //! The store of an asset.
 
 use super::{parsed, value};
-use crate::auth::{Resource, User};
+use crate::auth::{Dags, Resource, User};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
 use crate::no_content::NoContent;
@@ -42,6 +42,13 @@ struct Writer {
     run_id: Option<String>,
     task_id: Option<String>,
     map_index: Option<i32>,
+}
+
+impl Entry {
+    /// Does not say who wrote it when that is a task of a Dag that may not be read.
+    fn hide_writer(&mut self, readable: &Dags) {
+        self.last_updated_by.take_if(|writer| writer.dag_id.as_ref().is_some_and(|dag_id| !readable.contains(dag_id)));
+    }
 }
 
 impl FromRow<'_, PgRow> for Entry {
@@ -96,7 +103,8 @@ async fn list(
     let mut filter = Filter::new();
     filter.push(Clause::sql("asset_id = ").bind_int(asset(&app, &asset_id).await?.into()));
     let listing = Listing { columns: COLUMNS, source: "asset_state_store", filter, order };
-    let (asset_state_store, total_entries) = listing.page(&app.pool, page).await?;
+    let (mut asset_state_store, total_entries) = listing.page::<Entry>(&app.pool, page).await?;
+    asset_state_store.iter_mut().for_each(|entry| entry.hide_writer(user.readable()));
     Ok(Json(Collection { asset_state_store, total_entries }))
 }
 
@@ -108,7 +116,9 @@ async fn read(
     user.may_read(Resource::Asset)?;
     let statement = "SELECT * FROM asset_state_store WHERE asset_id = $1 AND key = $2";
     let asset_id = asset(&app, &asset_id).await?;
-    let entry = sqlx::query_as(statement).bind(asset_id).bind(&key).fetch_optional(&app.pool).await?;
+    let mut entry: Option<Entry> =
+        sqlx::query_as(statement).bind(asset_id).bind(&key).fetch_optional(&app.pool).await?;
+    entry.iter_mut().for_each(|entry| entry.hide_writer(user.readable()));
     entry
         .map(Json)
         .ok_or_else(|| ApiError::not_found(format!("Asset state store key {} not found", python::repr(&key))))

@@ -388,6 +388,11 @@ async fn perform_one(
             "When using wildcard in path, dag_id and dag_run_id must be specified in request body for task_id: {task_id}"
         )));
     }
+    if !user.editable().contains(&dag_id) {
+        let doing = action.operation.name();
+        let detail = format!("User is not authorized to {doing} task instances for DAG '{dag_id}'");
+        return Err(ApiError::forbidden(detail));
+    }
     let tasks = Tasks::one(&task_id, map_index);
     let found = select(&app.pool, &dag_id, &Runs::One(run_id.clone()), Some(&tasks), &[]).await?;
     if found.is_empty() {

@@ -203,6 +203,7 @@ pub(super) async fn list(
 ) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Dag)?;
     let mut filter = Filter::new();
+    filter.of_dags(user.readable(), "ti.dag_id");
     filter.path("ti.run_id", &run_id);
     filter.path("ti.dag_id", &dag_id);
     filter.text(&params, "task_id", "ti.task_id");
@@ -347,6 +348,7 @@ pub(super) async fn list_batch(
         .await?;
     user.may_read(Resource::Dag)?;
     let mut filter = Filter::new();
+    filter.of_dags(user.readable(), "ti.dag_id");
     let lists = [
         ("dag_ids", "ti.dag_id"),
         ("dag_run_ids", "ti.run_id"),

@@ -50,7 +50,7 @@ const PENDING_ACTIONS: &str = "EXISTS (SELECT FROM hitl_detail h JOIN task_insta
 
 async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Value>> {
     user.may_read(Resource::Dag)?;
-    let mut wanted = DagFilter::from_params(&mut params, &user);
+    let mut wanted = DagFilter::from_params(&mut params, &user, user.readable());
     wanted.filter.texts(&params, "dag_ids", "d.dag_id");
     if let Some(state) = params.word("dag_run_state", &dag_run_states()) {
         let having = Clause::sql("EXISTS (SELECT FROM dag_run dr WHERE dr.dag_id = d.dag_id AND dr.state = ");

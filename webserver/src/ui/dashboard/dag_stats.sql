@@ -17,4 +17,4 @@ SELECT
         WHERE EXISTS (SELECT FROM dag_run dr WHERE dr.dag_id = d.dag_id AND dr.state = 'queued')
     ) AS queued_dag_count
 FROM dag d
-WHERE NOT d.is_stale
+WHERE NOT d.is_stale /* of: d.dag_id */

@@ -1,6 +1,6 @@
 //! `/ui/dashboard`: counts for the home page.
 
-use crate::auth::{Resource, User};
+use crate::auth::{BindDags as _, Dags, Resource, User};
 use crate::error::{ApiError, ApiResult};
 use crate::query::{Params, parse_time};
 use crate::state::App;
@@ -34,9 +34,10 @@ async fn historical_metrics(State(app): State<App>, user: User, mut params: Para
     let run_words = dag_run_states();
     let mut instance_words = vec!["no_status"];
     instance_words.extend(task_instance_states());
-    let (runs, runs_bounded) = counts(&app, include_str!("run_states.sql"), start, end, &run_words).await?;
+    let dags = user.readable();
+    let (runs, runs_bounded) = counts(&app, dags, include_str!("run_states.sql"), start, end, &run_words).await?;
     let (instances, instances_bounded) =
-        counts(&app, include_str!("task_instance_states.sql"), start, end, &instance_words).await?;
+        counts(&app, dags, include_str!("task_instance_states.sql"), start, end, &instance_words).await?;
     Ok(Json(json!({
         "dag_run_states": runs,
         "task_instance_states": instances,
@@ -59,13 +60,19 @@ fn date(params: &mut Params, name: &str) -> Option<DateTime<Utc>> {
 /// How many rows are in each state, and whether that is only a lower bound.
 async fn counts(
     app: &App,
+    dags: &Dags,
     statement: &'static str,
     start: DateTime<Utc>,
     end: DateTime<Utc>,
     words: &[&str],
 ) -> ApiResult<(Map<String, Value>, bool)> {
-    let rows: Vec<(Option<String>, i64)> =
-        sqlx::query_as(statement).bind(start).bind(end).bind(EXACT_COUNT_LIMIT + 1).fetch_all(&app.pool).await?;
+    let rows: Vec<(Option<String>, i64)> = sqlx::query_as(dags.narrow(statement, 4))
+        .bind(start)
+        .bind(end)
+        .bind(EXACT_COUNT_LIMIT + 1)
+        .bind_dags(dags)
+        .fetch_all(&app.pool)
+        .await?;
     let bounded = rows.iter().map(|(_, count)| count).sum::<i64>() > EXACT_COUNT_LIMIT;
     let mut counts: Map<String, Value> = words.iter().map(|word| ((*word).to_owned(), 0.into())).collect();
     for (state, count) in rows {
@@ -94,7 +101,9 @@ struct DagStats {
 
 async fn dag_stats(State(app): State<App>, user: User) -> ApiResult<Json<DagStats>> {
     user.may_read(Resource::Dag)?;
-    Ok(Json(sqlx::query_as(include_str!("dag_stats.sql")).fetch_one(&app.pool).await?))
+    let dags = user.readable();
+    let stats = sqlx::query_as(dags.narrow(include_str!("dag_stats.sql"), 1)).bind_dags(dags);
+    Ok(Json(stats.fetch_one(&app.pool).await?))
 }
 
 #[cfg(test)]

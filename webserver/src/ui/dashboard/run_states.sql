@@ -1,3 +1,3 @@
 SELECT state, count(*)
-FROM (SELECT state FROM dag_run WHERE run_after >= $1 AND run_after <= $2 LIMIT $3) AS counted
+FROM (SELECT state FROM dag_run WHERE run_after >= $1 AND run_after <= $2 /* of: dag_id */ LIMIT $3) AS counted
 GROUP BY state

@@ -1,6 +1,6 @@
 //! `/ui/dependencies`: the graph of Dags and assets.
 
-use crate::auth::{Resource, User};
+use crate::auth::{BindDags as _, Dags, Resource, User};
 use crate::dependencies;
 use crate::error::{ApiError, ApiResult};
 use crate::query::Params;
@@ -47,16 +47,16 @@ async fn read(State(app): State<App>, user: User, mut params: Params) -> ApiResu
     let node_id = params.text("node_id");
     params.check()?;
     if kind.as_deref() == Some("data") {
-        return data(&app.pool, node_id.as_deref()).await.map(Json);
+        return data(&app.pool, user.readable(), node_id.as_deref()).await.map(Json);
     }
-    let graph = scheduling(&app.pool).await?;
+    let graph = scheduling(&app.pool, user.readable()).await?;
     match node_id {
         Some(node_id) => component(graph, &node_id).map(Json),
         None => Ok(Json(graph)),
     }
 }
 
-async fn scheduling(pool: &PgPool) -> ApiResult<Graph> {
+async fn scheduling(pool: &PgPool, readable: &Dags) -> ApiResult<Graph> {
     let mut nodes: IndexMap<String, Node> = IndexMap::new();
     let mut edges: BTreeSet<(String, String)> = BTreeSet::new();
     let mut add = |id: String, label: &str, kind: &str| {
@@ -64,7 +64,7 @@ async fn scheduling(pool: &PgPool) -> ApiResult<Graph> {
         nodes.entry(id).or_insert(node);
     };
     let named = |end: &str| if end.contains(':') { end.to_owned() } else { format!("dag:{end}") };
-    for (dag_id, found) in dependencies::of_all_dags(pool).await? {
+    for (dag_id, found) in dependencies::of_dags(pool, readable).await? {
         for dependency in found {
             add(format!("dag:{dag_id}"), &dag_id, "dag");
             let node_id = dependency.node_id();
@@ -112,18 +112,23 @@ fn component(graph: Graph, node_id: &str) -> ApiResult<Graph> {
     Ok(Graph { edges, nodes })
 }
 
-/// The assets and tasks that an asset is made from and that are made from it.
-async fn data(pool: &PgPool, node_id: Option<&str>) -> ApiResult<Graph> {
+/// The assets and tasks that an asset is made from and that are made from it. As in Airflow there must be a Dag that has to
+/// do with the asset and may be read.
+async fn data(pool: &PgPool, readable: &Dags, node_id: Option<&str>) -> ApiResult<Graph> {
     let Some(id) = node_id.and_then(|node| node.strip_prefix("asset:")) else {
         let detail = "Data dependencies require an asset node_id (e.g., 'asset:123')";
         return Err(ApiError::bad_request(detail));
     };
     let asset_id: i32 = id.parse().map_err(|_| ApiError::bad_request(format!("Invalid asset node_id: asset:{id}")))?;
-    let links: Vec<(i32, String, String, String, bool)> =
-        sqlx::query_as(include_str!("data.sql")).bind(asset_id).fetch_all(pool).await?;
-    let name: Option<String> =
-        sqlx::query_scalar("SELECT name FROM asset WHERE id = $1").bind(asset_id).fetch_optional(pool).await?;
-    let name = name.ok_or_else(|| ApiError::not_found(format!("Asset with id {asset_id} was not found")))?;
+    let links: Vec<(i32, String, String, String, bool)> = sqlx::query_as(readable.narrow(include_str!("data.sql"), 2))
+        .bind(asset_id)
+        .bind_dags(readable)
+        .fetch_all(pool)
+        .await?;
+    let asset: Option<(String, Vec<String>)> =
+        sqlx::query_as(include_str!("asset.sql")).bind(asset_id).fetch_optional(pool).await?;
+    let asset = asset.filter(|(_, dag_ids)| dag_ids.iter().any(|dag_id| readable.contains(dag_id)));
+    let (name, _) = asset.ok_or_else(|| ApiError::not_found(format!("Asset with id {asset_id} was not found")))?;
     let mut graph = Graph::default();
     let mut known = HashSet::new();
     let mut add = |graph: &mut Graph, id: &str, label: String, kind: &str| {

@@ -5,5 +5,5 @@ SELECT
 FROM asset_partition_dag_run p
 LEFT JOIN dag_run dr ON dr.id = p.created_dag_run_id
 WHERE ($1::text IS NULL OR p.target_dag_id = $1)
-  AND ($2::bool IS NULL OR (p.created_dag_run_id IS NOT NULL) = $2)
+  AND ($2::bool IS NULL OR (p.created_dag_run_id IS NOT NULL) = $2) /* of: p.target_dag_id */
 ORDER BY p.created_at DESC
