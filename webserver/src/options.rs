@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub secret_key: String,
     /// Signs session tokens; Airflow makes one up when `[api_auth] jwt_secret` is empty.
     pub jwt_secret: String,
+    /// Whether pools, connections, variables and Dags may belong to teams.
+    pub multi_team: bool,
     /// How long a session lasts.
     pub session_length: Duration,
     /// How long a token of the command line lasts.
@@ -96,6 +98,7 @@ impl Options {
             } else {
                 String::new()
             },
+            multi_team: config.bool("core", "multi_team")?,
             session_length: config.seconds("api_auth", "jwt_expiration_time")?,
             cli_session_length: config.seconds("api_auth", "jwt_cli_expiration_time")?,
             enable_swagger_ui: config.bool("api", "enable_swagger_ui")?,

@@ -23,6 +23,7 @@ mod pools;
 mod state_store;
 pub(crate) mod task_instances;
 mod tasks;
+mod teams;
 mod variables;
 mod xcom;
 

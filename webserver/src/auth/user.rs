@@ -1,6 +1,6 @@
 //! The user of a request and their permissions.
 
-use super::manager::{Action, AuthManager, Identity, Resource};
+use super::manager::{Action, AuthManager, Identity, Resource, TeamRights};
 use super::rights::{Dags, Rights};
 use super::session;
 use crate::error::{ApiError, ApiResult};
@@ -55,6 +55,24 @@ impl User {
     /// Refuses who may not change a Dag that the request does not name in its path.
     pub(crate) fn may_write_dag(&self, dag_id: &str) -> ApiResult<()> {
         self.authorize(Action::Write, Resource::Dag, Some(dag_id))
+    }
+
+    /// With which teams' things the user may have to do.
+    pub(crate) fn teams(&self) -> TeamRights {
+        self.manager.team_rights(&self.identity)
+    }
+
+    /// Whether the user may have to do with what belongs to any team.
+    pub(crate) fn may_deal_with_all_teams(&self) -> bool {
+        self.teams() == TeamRights::All
+    }
+
+    /// Refuses who may not have to do with what belongs to that team; to none means to everybody.
+    pub(crate) fn may_deal_with(&self, team: Option<&str>) -> ApiResult<()> {
+        match (self.teams(), team) {
+            (TeamRights::Of(teams), Some(team)) if !teams.contains(team) => Err(forbidden()),
+            _ => Ok(()),
+        }
     }
 
     /// The Dags that lists and other answers may tell of.

@@ -2,7 +2,7 @@
 
 use super::params::Params;
 use super::pattern;
-use crate::auth::Dags;
+use crate::auth::{Dags, TeamRights};
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
@@ -150,6 +150,14 @@ impl Filter {
     pub(crate) fn of_dags_or_none(&mut self, dags: &Dags, column: &'static str) {
         let condition = dags.condition(column);
         self.0.extend(condition.map(|condition| Clause::sql(format!("{column} IS NULL OR ")).join(condition)));
+    }
+
+    /// The column names a team whose things somebody may have to do with, or none at all.
+    pub(crate) fn of_teams(&mut self, teams: &TeamRights, column: &'static str) {
+        if let TeamRights::Of(teams) = teams {
+            let teams = teams.iter().cloned().collect();
+            self.push(Clause::sql(format!("{column} IS NULL OR {column} = ANY(")).bind_texts(teams).then(")"));
+        }
     }
 
     /// `<name>_pattern` and `<name>_prefix_pattern`.

@@ -294,6 +294,12 @@ async fn options_that_make_no_sense_are_refused_at_the_start() {
     let both = [("AIRFLOW__API__SSL_CERT", certificate), ("AIRFLOW__API__SSL_KEY", certificate)];
     assert!(refused(&both).contains("ssl_key"));
     assert!(refused(&[("AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH", "/nowhere")]).contains("/nowhere"));
+    for wrong in ["http:/no-host", "httpx://somewhere/keys", "http://", "http://a b/keys"] {
+        let refusal = refused(&[("AIRFLOW__API_AUTH__TRUSTED_JWKS_URL", wrong)]);
+        assert!(refusal.contains(wrong) && refusal.contains("an http or https address, or a file"), "{refusal}");
+    }
+    let users = [("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "eve:viewer:red")];
+    assert!(refused(&users).contains("[core] multi_team is not set; set it to True or leave the teams out"));
 }
 
 /// Asks over TLS; the answer as text, or why there is no connection.

@@ -11,6 +11,7 @@ mod key_sets;
 mod partitions;
 mod rights;
 mod server;
+mod teams;
 mod waiting;
 
 use axum::body::Body;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{BulkAction, BulkResponse, OnConflict, Operation, actions};
+use crate::api_v2::teams::{GivenTeam, check_existing, check_given};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -29,11 +30,16 @@ pub(crate) trait BulkEntity {
     const NAMES: &'static str;
     /// Finds those of the keys `$1` that exist.
     const EXISTING: &'static str;
+    /// Finds the teams of those of the keys `$1` that exist.
+    const TEAMS: &'static str;
     /// What a request gives of an entity.
     type Fields: Send;
 
     /// Reads an entity, which must be complete.
-    fn read(body: &mut Body) -> ApiResult<Self::Fields>;
+    fn read(body: &mut Body, multi_team: bool) -> ApiResult<Self::Fields>;
+
+    /// The team that it shall belong to.
+    fn team(fields: &Self::Fields) -> &GivenTeam;
 
     /// The key of an entity.
     fn key(fields: &Self::Fields) -> &str;
@@ -79,7 +85,8 @@ pub(crate) async fn patch_many<E: BulkEntity>(
         .record(&app, &user, &params)
         .await?;
     user.may_write(E::RESOURCE)?;
-    let actions = read::<E>(&mut body).map_err(ApiError::repeated)?;
+    let actions = read::<E>(&mut body, app.options.multi_team).map_err(ApiError::repeated)?;
+    check_teams::<E>(&app, &user, &actions).await?;
     let mut response = BulkResponse::default();
     for (action, entities) in actions {
         let operation = action.operation;
@@ -108,8 +115,26 @@ impl<E: BulkEntity> Named<E> {
     }
 }
 
+/// An action with its entities.
+type Action<E> = (BulkAction, Vec<Named<E>>);
+
+/// Refuses who may not have to do with an entity that is there, or with the team that one shall belong to.
+async fn check_teams<E: BulkEntity>(app: &App, user: &User, actions: &[Action<E>]) -> ApiResult<()> {
+    let may_be_there =
+        |action: &BulkAction| action.operation != Operation::Create || action.on_conflict == OnConflict::Overwrite;
+    let existing = actions.iter().filter(|(action, _)| may_be_there(action)).flat_map(|(_, entities)| entities);
+    let keys: Vec<&str> = existing.map(Named::key).collect();
+    check_existing(app, user, E::TEAMS, &keys).await?;
+    for entity in actions.iter().flat_map(|(_, entities)| entities) {
+        if let Named::Fields(fields) = entity {
+            check_given(app, user, E::team(fields)).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads all actions with their entities; what is wrong anywhere refuses the request.
-fn read<E: BulkEntity>(body: &mut Body) -> ApiResult<Vec<(BulkAction, Vec<Named<E>>)>> {
+fn read<E: BulkEntity>(body: &mut Body, multi_team: bool) -> ApiResult<Vec<Action<E>>> {
     let mut read = Vec::new();
     let mut refusal: Option<ApiError> = None;
     for (index, mut action) in actions(body)?.into_iter().enumerate() {
@@ -125,7 +150,9 @@ fn read<E: BulkEntity>(body: &mut Body) -> ApiResult<Vec<(BulkAction, Vec<Named<
             ];
             let entity = match entity {
                 Value::String(key) if action.operation == Operation::Delete => Ok(Named::Key(key)),
-                other => Body::from_value(other, place).and_then(|mut body| E::read(&mut body)).map(Named::Fields),
+                other => Body::from_value(other, place)
+                    .and_then(|mut body| E::read(&mut body, multi_team))
+                    .map(Named::Fields),
             };
             match entity {
                 Ok(entity) => named.push(entity),

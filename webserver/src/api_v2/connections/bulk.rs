@@ -1,7 +1,8 @@
 //! `PATCH /connections`: many connections at once.
 
-use super::{ConnectionFields, find};
+use super::{ConnectionFields, TEAMS, find};
 use crate::api_v2::bulk::BulkEntity;
+use crate::api_v2::teams::GivenTeam;
 use crate::auth::Resource;
 use crate::body::Body;
 use crate::error::ApiResult;
@@ -17,10 +18,15 @@ impl BulkEntity for Connections {
     const LOGS_REFUSED: bool = false;
     const NAMES: &'static str = "connections with these connection_ids";
     const EXISTING: &'static str = "SELECT conn_id FROM connection WHERE conn_id = ANY($1)";
+    const TEAMS: &'static str = TEAMS;
     type Fields = ConnectionFields;
 
-    fn read(body: &mut Body) -> ApiResult<ConnectionFields> {
-        ConnectionFields::read(body)
+    fn read(body: &mut Body, multi_team: bool) -> ApiResult<ConnectionFields> {
+        ConnectionFields::read(body, multi_team)
+    }
+
+    fn team(fields: &ConnectionFields) -> &GivenTeam {
+        &fields.team
     }
 
     fn key(fields: &ConnectionFields) -> &str {

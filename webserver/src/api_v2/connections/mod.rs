@@ -5,6 +5,7 @@ mod defaults;
 mod test;
 
 use crate::api_v2::bulk::patch_many;
+use crate::api_v2::teams::{self, GivenTeam};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -38,8 +39,8 @@ pub(super) fn routes() -> Router<App> {
 const ID_PATTERN: &str = r"^[\w.-]+$";
 static ID_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(ID_PATTERN).ok());
 const NO_JSON: &str = "The `extra` field must be a valid JSON object (e.g., {'key': 'value'})";
-const TEAMS_DISABLED: &str =
-    "team_name cannot be set when multi_team mode is disabled. Please contact your administrator.";
+/// The teams of those of the connections `$1` that exist.
+const TEAMS: &str = "SELECT team_name FROM connection WHERE conn_id = ANY($1)";
 /// What stands in place of a secret in answers, and may come back in requests.
 const MASK: &str = "***";
 
@@ -143,6 +144,7 @@ const SORT_KEYS: &[SortKey] = &[
 async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Connection)?;
     let mut filter = Filter::new();
+    filter.of_teams(&user.teams(), "c.team_name");
     filter.pattern(&params, "connection_id", "c.conn_id");
     let page = params.page(&app);
     let order = Order::from_params(&mut params, SORT_KEYS, &["id"]);
@@ -169,7 +171,9 @@ fn not_found(id: &str) -> ApiError {
 
 async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> ApiResult<Json<Connection>> {
     user.may_read(Resource::Connection)?;
-    find(&app.pool, &id).await?.reveal(&app).map(Json)
+    let stored = find(&app.pool, &id).await?;
+    user.may_deal_with(stored.team_name.as_deref())?;
+    stored.reveal(&app).map(Json)
 }
 
 /// A text of a request; `None`: not given, `Some(None)`: null.
@@ -187,17 +191,18 @@ struct ConnectionFields {
     port: Option<Option<i64>>,
     password: Option<Option<String>>,
     extra: Option<Option<String>>,
+    team: GivenTeam,
 }
 
 impl ConnectionFields {
-    fn read(body: &mut Body) -> ApiResult<Self> {
-        let (fields, broken_rule) = Self::take(body);
+    fn read(body: &mut Body, multi_team: bool) -> ApiResult<Self> {
+        let (fields, broken_rule) = Self::take(body, multi_team);
         body.finish_with(broken_rule)?;
         Ok(fields)
     }
 
     /// Reads the fields of a body that has others, too; with the rule that they break together.
-    fn take(body: &mut Body) -> (Self, Option<&'static str>) {
+    fn take(body: &mut Body, multi_team: bool) -> (Self, Option<&'static str>) {
         let id = body.text("connection_id").unwrap_or_default();
         body.limit_length("connection_id", 200);
         let matches = ID_REGEX.as_ref().is_some_and(|pattern| pattern.is_match(&id));
@@ -224,11 +229,10 @@ impl ConnectionFields {
             Some(Ok(_)) => body.break_rule("extra", NO_JSON),
             Some(Err(_)) => body.break_rule("extra", &format!("{NO_JSON}, but encountered non-JSON in `extra` field")),
         }
-        let team = body.optional_text("team_name");
-        body.limit_length("team_name", 50);
+        let (team, broken_rule) = teams::read(body, multi_team);
         let port = port_given.then_some(port);
-        let fields = Self { id, conn_type, description, host, login, schema, port, password, extra };
-        (fields, team.is_some().then_some(TEAMS_DISABLED))
+        let fields = Self { id, conn_type, description, host, login, schema, port, password, extra, team };
+        (fields, broken_rule)
     }
 
     /// Drops what an update mask leaves out.
@@ -243,6 +247,7 @@ impl ConnectionFields {
             port: self.port.filter(|_| keep("port")),
             password: self.password.filter(|_| keep("password")),
             extra: self.extra.filter(|_| keep("extra")),
+            team: self.team.filter(|_| keep("team_name")),
             id: self.id,
         }
     }
@@ -254,7 +259,7 @@ impl ConnectionFields {
         let (password, extra) = (encrypt(&self.password), encrypt(&self.extra));
         sqlx::query(
             "INSERT INTO connection (conn_id, conn_type, description, host, schema, login, password, port, extra, \
-             is_encrypted, is_extra_encrypted) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             is_encrypted, is_extra_encrypted, team_name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(&self.id)
         .bind(&self.conn_type)
@@ -267,6 +272,7 @@ impl ConnectionFields {
         .bind(&extra)
         .bind(password.is_some() && app.fernet.is_encrypted())
         .bind(extra.is_some() && app.fernet.is_encrypted())
+        .bind(self.team.clone().flatten())
         .execute(executor)
         .await?;
         Ok(())
@@ -308,6 +314,8 @@ impl ConnectionFields {
             .bind(extra.is_some())
             .bind(encrypt(extra.flatten()))
             .bind(app.fernet.is_encrypted())
+            .bind(self.team.is_some())
+            .bind(self.team.clone().flatten())
             .execute(executor)
             .await?;
         Ok(())
@@ -346,7 +354,8 @@ async fn create(
     Change { event: "post_connection", method: "POST", path: &[], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
-    let fields = ConnectionFields::read(&mut body)?;
+    let fields = ConnectionFields::read(&mut body, app.options.multi_team)?;
+    teams::check_given(&app, &user, &fields.team).await?;
     fields.insert(&app, &app.pool).await?;
     let connection = find(&app.pool, &fields.id).await?.reveal(&app)?;
     Ok((StatusCode::CREATED, Json(connection)))
@@ -364,7 +373,9 @@ async fn update(
     Change { event: "patch_connection", method: "PATCH", path: &[("connection_id", &id)], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
-    let fields = ConnectionFields::read(&mut body)?;
+    teams::check_existing(&app, &user, TEAMS, &[&id]).await?;
+    let fields = ConnectionFields::read(&mut body, app.options.multi_team)?;
+    teams::check_given(&app, &user, &fields.team).await?;
     if fields.id != id {
         let detail = "The connection_id in the request body does not match the URL parameter";
         return Err(ApiError::bad_request(detail));
@@ -379,6 +390,7 @@ async fn delete(State(app): State<App>, user: User, params: Params, Path(id): Pa
     Change { event: "delete_connection", method: "DELETE", path: &[("connection_id", &id)], body: None }
         .record(&app, &user, &params)
         .await?;
+    teams::check_existing(&app, &user, TEAMS, &[&id]).await?;
     let deleted = sqlx::query("DELETE FROM connection WHERE conn_id = $1").bind(&id).execute(&app.pool).await?;
     if deleted.rows_affected() == 0 { Err(not_found(&id)) } else { Ok(NoContent) }
 }

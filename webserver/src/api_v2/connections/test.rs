@@ -1,6 +1,7 @@
 //! `/connections/test` and `/connections/enqueue-test`: whether what a connection names can be reached.
 
 use super::{ConnectionFields, MASK, Stored, find_stored};
+use crate::api_v2::teams;
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -48,6 +49,8 @@ pub(super) struct Progress {
     state: String,
     result_message: Option<String>,
     created_at: Timestamp,
+    #[serde(skip)]
+    team_name: Option<String>,
 }
 
 /// What a test found out.
@@ -60,10 +63,15 @@ pub(super) struct Outcome {
 /// Tests a connection now: a Dag processor runs the hook's Python code, which this process never does.
 pub(super) async fn test(State(app): State<App>, user: User, bytes: RequestBody) -> ApiResult<Json<Outcome>> {
     user.may_write(Resource::Connection)?;
-    let fields = ConnectionFields::read(&mut Body::from_bytes(&bytes)?)?;
+    let fields = ConnectionFields::read(&mut Body::from_bytes(&bytes)?, app.options.multi_team)?;
+    teams::check_given(&app, &user, &fields.team).await?;
     require_enabled(&app)?;
     let old = match user.may_read(Resource::Connection) {
-        Ok(()) => find_stored(&app.pool, &fields.id).await?,
+        // As in Airflow what is another team's is as good as not there.
+        Ok(()) => {
+            let stored = find_stored(&app.pool, &fields.id).await?;
+            stored.filter(|stored| user.may_deal_with(stored.team_name.as_deref()).is_ok())
+        }
         Err(_) => None,
     };
     let tested = fields.to_test(&app, old.as_ref())?;
@@ -148,15 +156,16 @@ pub(super) async fn enqueue(
     Change { event: "enqueue_connection_test", method: "POST", path: &[], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
-    let (fields, broken_rule) = ConnectionFields::take(&mut body);
+    let (fields, broken_rule) = ConnectionFields::take(&mut body, app.options.multi_team);
     let commit_on_success = body.optional_bool("commit_on_success").unwrap_or_default();
     let executor = body.optional_text("executor");
     let queue = body.optional_text("queue");
     body.finish_with(broken_rule)?;
     require_enabled(&app)?;
     require_executor(&app.config, executor.as_deref())?;
-    if user.may_write(Resource::Connection).is_err() {
-        let id = &fields.id;
+    let id = &fields.id;
+    let team = team_of_test(&app, &fields).await?;
+    if user.may_write(Resource::Connection).and_then(|()| user.may_deal_with(team.as_deref())).is_err() {
         return Err(ApiError::forbidden(format!("You are not authorized to test connection `{id}`.")));
     }
     let encrypt = |text: &Option<Option<String>>| {
@@ -180,6 +189,7 @@ pub(super) async fn enqueue(
         .bind(queue)
         .bind(password.is_some() && app.fernet.is_encrypted())
         .bind(extra.is_some() && app.fernet.is_encrypted())
+        .bind(team)
         .execute(&app.pool)
         .await;
     match stored {
@@ -195,17 +205,35 @@ pub(super) async fn enqueue(
     Ok((StatusCode::ACCEPTED, Json(Queued { token, connection_id: fields.id, state: "pending" })))
 }
 
+/// The team of the stored connection, which is the only one that a request may name; else the one that it names.
+async fn team_of_test(app: &App, fields: &ConnectionFields) -> ApiResult<Option<String>> {
+    let given = fields.team.clone().flatten();
+    if !app.options.multi_team {
+        return Ok(None);
+    }
+    let Some(stored) = find_stored(&app.pool, &fields.id).await? else { return Ok(given) };
+    match given {
+        Some(given) if stored.team_name.as_ref() != Some(&given) => Err(ApiError::forbidden(format!(
+            "team_name `{given}` does not match the team of connection `{}`.",
+            fields.id
+        ))),
+        _ => Ok(stored.team_name),
+    }
+}
+
 pub(super) async fn poll(State(app): State<App>, user: User, headers: HeaderMap) -> ApiResult<Json<Progress>> {
     let Some(token) = headers.get(TOKEN) else {
         let problem = Problem::new("missing", &["header", TOKEN], "Field required", Value::Null);
         return Err(ApiError::validation(vec![problem]));
     };
     let token = String::from_utf8_lossy(token.as_bytes()).into_owned();
-    let statement = "SELECT token, connection_id, state, result_message, created_at FROM connection_test_request \
-                     WHERE token = $1";
-    let progress = sqlx::query_as(statement).bind(&token).fetch_optional(&app.pool).await?;
+    let statement = "SELECT token, connection_id, state, result_message, created_at, team_name \
+                     FROM connection_test_request WHERE token = $1";
+    let progress: Option<Progress> = sqlx::query_as(statement).bind(&token).fetch_optional(&app.pool).await?;
     // Who may not read the connection shall not learn that there is a test of it.
-    let progress = progress.filter(|_| user.may_read(Resource::Connection).is_ok());
+    let progress = progress.filter(|progress| {
+        user.may_read(Resource::Connection).and_then(|()| user.may_deal_with(progress.team_name.as_deref())).is_ok()
+    });
     progress.map(Json).ok_or_else(|| ApiError::not_found(format!("No connection test found for token: `{token}`")))
 }
 

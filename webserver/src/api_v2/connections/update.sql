@@ -9,5 +9,6 @@ SET
     password = CASE WHEN $13 THEN $14 ELSE password END,
     is_encrypted = CASE WHEN $13 THEN $14::text IS NOT NULL AND $17 ELSE is_encrypted END,
     extra = CASE WHEN $15 THEN $16 ELSE extra END,
-    is_extra_encrypted = CASE WHEN $15 THEN $16::text IS NOT NULL AND $17 ELSE is_extra_encrypted END
+    is_extra_encrypted = CASE WHEN $15 THEN $16::text IS NOT NULL AND $17 ELSE is_extra_encrypted END,
+    team_name = CASE WHEN $18 THEN $19 ELSE team_name END
 WHERE conn_id = $1

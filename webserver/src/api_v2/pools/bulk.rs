@@ -1,7 +1,8 @@
 //! `PATCH /pools`: many pools at once.
 
-use super::{DEFAULT_POOL, PoolFields, check_default_pool};
+use super::{DEFAULT_POOL, PoolFields, TEAMS, check_default_pool};
 use crate::api_v2::bulk::BulkEntity;
+use crate::api_v2::teams::GivenTeam;
 use crate::auth::Resource;
 use crate::body::Body;
 use crate::error::ApiResult;
@@ -17,10 +18,15 @@ impl BulkEntity for Pools {
     const LOGS_REFUSED: bool = false;
     const NAMES: &'static str = "pools with these pool names";
     const EXISTING: &'static str = "SELECT pool FROM slot_pool WHERE pool = ANY($1)";
+    const TEAMS: &'static str = TEAMS;
     type Fields = PoolFields;
 
-    fn read(body: &mut Body) -> ApiResult<PoolFields> {
-        PoolFields::read(body, true)
+    fn read(body: &mut Body, multi_team: bool) -> ApiResult<PoolFields> {
+        PoolFields::read(body, true, multi_team)
+    }
+
+    fn team(fields: &PoolFields) -> &GivenTeam {
+        &fields.team
     }
 
     fn key(fields: &PoolFields) -> &str {

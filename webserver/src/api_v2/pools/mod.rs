@@ -3,6 +3,7 @@
 mod bulk;
 
 use crate::api_v2::bulk::patch_many;
+use crate::api_v2::teams::{self, GivenTeam};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -28,8 +29,8 @@ pub(super) fn routes() -> Router<App> {
 
 /// The pool that every task uses unless told otherwise.
 const DEFAULT_POOL: &str = "default_pool";
-const TEAMS_DISABLED: &str =
-    "team_name cannot be set when multi_team mode is disabled. Please contact your administrator.";
+/// The teams of those of the pools `$1` that exist.
+const TEAMS: &str = "SELECT team_name FROM slot_pool WHERE pool = ANY($1)";
 
 #[derive(Serialize, FromRow)]
 struct Pool {
@@ -60,6 +61,7 @@ const SORT_KEYS: &[SortKey] =
 async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Pool)?;
     let mut filter = Filter::new();
+    filter.of_teams(&user.teams(), "p.team_name");
     filter.pattern(&params, "pool_name", "p.pool");
     let page = params.page(&app);
     let order = Order::from_params(&mut params, SORT_KEYS, &["id"]);
@@ -82,7 +84,9 @@ fn not_found(name: &str) -> ApiError {
 
 async fn read(State(app): State<App>, user: User, Path(name): Path<String>) -> ApiResult<Json<Pool>> {
     user.may_read(Resource::Pool)?;
-    find(&app, &name).await.map(Json)
+    let pool = find(&app, &name).await?;
+    user.may_deal_with(pool.team_name.as_deref())?;
+    Ok(Json(pool))
 }
 
 /// The fields of a pool that a request gives; those it does not give stay.
@@ -92,10 +96,11 @@ struct PoolFields {
     slots: Option<i64>,
     description: Option<Option<String>>,
     include_deferred: Option<bool>,
+    team: GivenTeam,
 }
 
 impl PoolFields {
-    fn read(body: &mut Body, is_new: bool) -> ApiResult<Self> {
+    fn read(body: &mut Body, is_new: bool, multi_team: bool) -> ApiResult<Self> {
         let alias = if !is_new && body.has("pool") { "pool" } else { "name" };
         let name = if is_new { body.text("name") } else { body.optional_text(alias) };
         body.limit_length(alias, 256);
@@ -106,10 +111,9 @@ impl PoolFields {
         let given = body.has("description");
         let description = body.optional_text("description");
         let include_deferred = body.optional_bool("include_deferred");
-        let team = body.optional_text("team_name");
-        body.limit_length("team_name", 50);
-        body.finish_with(team.is_some().then_some(TEAMS_DISABLED))?;
-        Ok(Self { name, slots, description: given.then_some(description), include_deferred })
+        let (team, broken_rule) = teams::read(body, multi_team);
+        body.finish_with(broken_rule)?;
+        Ok(Self { name, slots, description: given.then_some(description), include_deferred, team })
     }
 
     /// Drops what an update mask leaves out.
@@ -120,30 +124,37 @@ impl PoolFields {
             slots: self.slots.filter(|_| keep("slots")),
             description: self.description.filter(|_| keep("description")),
             include_deferred: self.include_deferred.filter(|_| keep("include_deferred")),
+            team: self.team.filter(|_| keep("team_name")),
         }
     }
 
     async fn insert(&self, executor: impl PgExecutor<'_>) -> ApiResult<()> {
-        sqlx::query("INSERT INTO slot_pool (pool, slots, description, include_deferred) VALUES ($1, $2, $3, $4)")
-            .bind(&self.name)
-            .bind(self.slots)
-            .bind(self.description.clone().flatten())
-            .bind(self.include_deferred.unwrap_or_default())
-            .execute(executor)
-            .await?;
+        sqlx::query(
+            "INSERT INTO slot_pool (pool, slots, description, include_deferred, team_name) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(&self.name)
+        .bind(self.slots)
+        .bind(self.description.clone().flatten())
+        .bind(self.include_deferred.unwrap_or_default())
+        .bind(self.team.clone().flatten())
+        .execute(executor)
+        .await?;
         Ok(())
     }
 
     async fn update(&self, executor: impl PgExecutor<'_>, name: &str) -> ApiResult<()> {
         sqlx::query(
             "UPDATE slot_pool SET slots = COALESCE($2, slots), include_deferred = COALESCE($3, include_deferred), \
-             description = CASE WHEN $4 THEN $5 ELSE description END WHERE pool = $1",
+             description = CASE WHEN $4 THEN $5 ELSE description END, \
+             team_name = CASE WHEN $6 THEN $7 ELSE team_name END WHERE pool = $1",
         )
         .bind(name)
         .bind(self.slots)
         .bind(self.include_deferred)
         .bind(self.description.is_some())
         .bind(self.description.clone().flatten())
+        .bind(self.team.is_some())
+        .bind(self.team.clone().flatten())
         .execute(executor)
         .await?;
         Ok(())
@@ -161,7 +172,8 @@ async fn create(
     Change { event: "post_pool", method: "POST", path: &[], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
-    let fields = PoolFields::read(&mut body, true)?;
+    let fields = PoolFields::read(&mut body, true, app.options.multi_team)?;
+    teams::check_given(&app, &user, &fields.team).await?;
     fields.insert(&app.pool).await?;
     let pool = find(&app, fields.name.as_deref().unwrap_or_default()).await?;
     Ok((StatusCode::CREATED, Json(pool)))
@@ -179,7 +191,9 @@ async fn update(
     Change { event: "patch_pool", method: "PATCH", path: &[("pool_name", &name)], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
-    let fields = PoolFields::read(&mut body, false)?;
+    teams::check_existing(&app, &user, TEAMS, &[&name]).await?;
+    let fields = PoolFields::read(&mut body, false, app.options.multi_team)?;
+    teams::check_given(&app, &user, &fields.team).await?;
     if fields.name.as_ref().is_some_and(|given| !given.is_empty() && *given != name) {
         let detail = "Invalid body, pool name from request body doesn't match uri parameter";
         return Err(ApiError::bad_request(detail));
@@ -220,6 +234,7 @@ async fn delete(State(app): State<App>, user: User, params: Params, Path(name): 
     Change { event: "delete_pool", method: "DELETE", path: &[("pool_name", &name)], body: None }
         .record(&app, &user, &params)
         .await?;
+    teams::check_existing(&app, &user, TEAMS, &[&name]).await?;
     if name == DEFAULT_POOL {
         return Err(ApiError::bad_request("Default Pool can't be deleted"));
     }

@@ -1,7 +1,8 @@
 //! `PATCH /variables`: many variables at once.
 
-use super::VariableFields;
+use super::{TEAMS, VariableFields};
 use crate::api_v2::bulk::BulkEntity;
+use crate::api_v2::teams::GivenTeam;
 use crate::auth::Resource;
 use crate::body::Body;
 use crate::error::ApiResult;
@@ -17,10 +18,15 @@ impl BulkEntity for Variables {
     const LOGS_REFUSED: bool = true;
     const NAMES: &'static str = "variables with these keys";
     const EXISTING: &'static str = "SELECT key FROM variable WHERE key = ANY($1)";
+    const TEAMS: &'static str = TEAMS;
     type Fields = VariableFields;
 
-    fn read(body: &mut Body) -> ApiResult<VariableFields> {
-        VariableFields::read(body)
+    fn read(body: &mut Body, multi_team: bool) -> ApiResult<VariableFields> {
+        VariableFields::read(body, multi_team)
+    }
+
+    fn team(fields: &VariableFields) -> &GivenTeam {
+        &fields.team
     }
 
     fn key(fields: &VariableFields) -> &str {

@@ -3,6 +3,7 @@
 mod bulk;
 
 use crate::api_v2::bulk::patch_many;
+use crate::api_v2::teams::{self, GivenTeam};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
 use crate::body::Body;
@@ -28,8 +29,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/variables/{*variable_key}", get(read).patch(update).delete(delete))
 }
 
-const TEAMS_DISABLED: &str =
-    "team_name cannot be set when multi_team mode is disabled. Please contact your administrator.";
+/// The teams of those of the variables `$1` that exist.
+const TEAMS: &str = "SELECT team_name FROM variable WHERE key = ANY($1)";
 
 #[derive(Debug, Serialize)]
 struct Variable {
@@ -97,6 +98,7 @@ const SORT_KEYS: &[SortKey] = &[
 async fn list(State(app): State<App>, user: User, mut params: Params) -> ApiResult<Json<Collection>> {
     user.may_read(Resource::Variable)?;
     let mut filter = Filter::new();
+    filter.of_teams(&user.teams(), "v.team_name");
     filter.pattern(&params, "variable_key", "v.key");
     let page = params.page(&app);
     let order = Order::from_params(&mut params, SORT_KEYS, &["id"]);
@@ -120,7 +122,9 @@ fn not_found(key: &str) -> ApiError {
 
 async fn read(State(app): State<App>, user: User, Path(key): Path<String>) -> ApiResult<Json<Variable>> {
     user.may_read(Resource::Variable)?;
-    find(&app, &key).await?.map(Json).ok_or_else(|| not_found(&key))
+    let variable = find(&app, &key).await?.ok_or_else(|| not_found(&key))?;
+    user.may_deal_with(variable.team_name.as_deref())?;
+    Ok(Json(variable))
 }
 
 /// What a request gives of a variable.
@@ -129,23 +133,23 @@ struct VariableFields {
     key: String,
     value: Option<String>,
     description: Option<Option<String>>,
+    team: GivenTeam,
 }
 
 impl VariableFields {
-    fn read(body: &mut Body) -> ApiResult<Self> {
+    fn read(body: &mut Body, multi_team: bool) -> ApiResult<Self> {
         let key = body.text("key").unwrap_or_default();
         body.limit_length("key", 250);
         let value = body.value("value");
         let given = body.has("description");
         let description = body.optional_text("description");
-        let team = body.optional_text("team_name");
-        body.limit_length("team_name", 50);
-        body.finish_with(team.is_some().then_some(TEAMS_DISABLED))?;
+        let (team, broken_rule) = teams::read(body, multi_team);
+        body.finish_with(broken_rule)?;
         let value = value.map(|value| match value {
             Value::String(text) => text,
             other => python::dumps_indented(&other),
         });
-        Ok(Self { key, value, description: given.then_some(description) })
+        Ok(Self { key, value, description: given.then_some(description), team })
     }
 
     fn masked(self, mask: &[String]) -> Self {
@@ -154,31 +158,36 @@ impl VariableFields {
             key: self.key,
             value: self.value.filter(|_| keep("value") || keep("val")),
             description: self.description.filter(|_| keep("description")),
+            team: self.team.filter(|_| keep("team_name")),
         }
     }
 
     async fn insert(&self, app: &App, executor: impl PgExecutor<'_>) -> ApiResult<()> {
         let value = self.value.as_deref().unwrap_or_default();
-        sqlx::query("INSERT INTO variable (key, val, description, is_encrypted) VALUES ($1, $2, $3, $4)")
-            .bind(&self.key)
-            .bind(app.fernet.encrypt(value))
-            .bind(self.description.clone().flatten())
-            .bind(app.fernet.is_encrypted())
-            .execute(executor)
-            .await?;
+        sqlx::query(
+            "INSERT INTO variable (key, val, description, is_encrypted, team_name) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(&self.key)
+        .bind(app.fernet.encrypt(value))
+        .bind(self.description.clone().flatten())
+        .bind(app.fernet.is_encrypted())
+        .bind(self.team.clone().flatten())
+        .execute(executor)
+        .await?;
         Ok(())
     }
 
-    /// Makes the variable, or puts it in the place of the one with its key.
+    /// Makes the variable, or puts it in the place of the one with its key, whose team it keeps.
     async fn put(&self, app: &App, executor: impl PgExecutor<'_>) -> ApiResult<()> {
         sqlx::query(
-            "INSERT INTO variable (key, val, description, is_encrypted) VALUES ($1, $2, $3, $4) ON CONFLICT (key) \
+            "INSERT INTO variable (key, val, description, is_encrypted, team_name) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key) \
              DO UPDATE SET val = EXCLUDED.val, description = EXCLUDED.description, is_encrypted = EXCLUDED.is_encrypted",
         )
         .bind(&self.key)
         .bind(app.fernet.encrypt(self.value.as_deref().unwrap_or_default()))
         .bind(self.description.clone().flatten())
         .bind(app.fernet.is_encrypted())
+        .bind(self.team.clone().flatten())
         .execute(executor)
         .await?;
         Ok(())
@@ -188,13 +197,16 @@ impl VariableFields {
         sqlx::query(
             "UPDATE variable SET val = COALESCE($2, val), \
              is_encrypted = CASE WHEN $2 IS NULL THEN is_encrypted ELSE $3 END, \
-             description = CASE WHEN $4 THEN $5 ELSE description END WHERE key = $1",
+             description = CASE WHEN $4 THEN $5 ELSE description END, \
+             team_name = CASE WHEN $6 THEN $7 ELSE team_name END WHERE key = $1",
         )
         .bind(&self.key)
         .bind(self.value.as_deref().map(|value| app.fernet.encrypt(value)))
         .bind(app.fernet.is_encrypted())
         .bind(self.description.is_some())
         .bind(self.description.clone().flatten())
+        .bind(self.team.is_some())
+        .bind(self.team.clone().flatten())
         .execute(executor)
         .await?;
         Ok(())
@@ -212,7 +224,8 @@ async fn create(
         .record(&app, &user, &params)
         .await?;
     user.may_write(Resource::Variable)?;
-    let fields = VariableFields::read(&mut body)?;
+    let fields = VariableFields::read(&mut body, app.options.multi_team)?;
+    teams::check_given(&app, &user, &fields.team).await?;
     if find(&app, &fields.key).await?.is_some() {
         let detail = format!("The Variable with key: `{}` already exists", fields.key);
         return Err(ApiError::conflict(detail));
@@ -234,7 +247,9 @@ async fn update(
         .record(&app, &user, &params)
         .await?;
     user.may_write(Resource::Variable)?;
-    let fields = VariableFields::read(&mut body)?;
+    teams::check_existing(&app, &user, TEAMS, &[&key]).await?;
+    let fields = VariableFields::read(&mut body, app.options.multi_team)?;
+    teams::check_given(&app, &user, &fields.team).await?;
     if fields.key != key {
         let detail = "Invalid body, key from request body doesn't match uri parameter";
         return Err(ApiError::bad_request(detail));
@@ -254,6 +269,7 @@ async fn delete(State(app): State<App>, user: User, params: Params, Path(key): P
         .record(&app, &user, &params)
         .await?;
     user.may_write(Resource::Variable)?;
+    teams::check_existing(&app, &user, TEAMS, &[&key]).await?;
     let deleted = sqlx::query("DELETE FROM variable WHERE key = $1").bind(&key).execute(&app.pool).await?;
     if deleted.rows_affected() == 0 { Err(not_found(&key)) } else { Ok(NoContent) }
 }

@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use indexmap::IndexMap;
 use serde::Serialize;
 use sqlx::PgPool;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/dependencies", get(read))
@@ -46,14 +46,30 @@ async fn read(State(app): State<App>, user: User, mut params: Params) -> ApiResu
     let kind = params.literal("dependency_type", &["scheduling", "data"]);
     let node_id = params.text("node_id");
     params.check()?;
-    if kind.as_deref() == Some("data") {
-        return data(&app.pool, user.readable(), node_id.as_deref()).await.map(Json);
+    let is_of_data = kind.as_deref() == Some("data");
+    let mut graph = if is_of_data {
+        data(&app.pool, user.readable(), node_id.as_deref()).await?
+    } else {
+        scheduling(&app.pool, user.readable()).await?
+    };
+    if app.options.multi_team {
+        add_teams(&app.pool, &mut graph).await?;
     }
-    let graph = scheduling(&app.pool, user.readable()).await?;
     match node_id {
-        Some(node_id) => component(graph, &node_id).map(Json),
-        None => Ok(Json(graph)),
+        Some(node_id) if !is_of_data => component(graph, &node_id).map(Json),
+        _ => Ok(Json(graph)),
     }
+}
+
+/// Says of each Dag and task whose it is.
+async fn add_teams(pool: &PgPool, graph: &mut Graph) -> ApiResult<()> {
+    let rows: Vec<(String, String)> = sqlx::query_as(include_str!("teams.sql")).fetch_all(pool).await?;
+    let teams: HashMap<String, String> = rows.into_iter().collect();
+    for node in &mut graph.nodes {
+        let task = node.id.strip_prefix("task:").and_then(|id| id.split(SEPARATOR).next());
+        node.team = node.id.strip_prefix("dag:").or(task).and_then(|dag_id| teams.get(dag_id)).cloned();
+    }
+    Ok(())
 }
 
 async fn scheduling(pool: &PgPool, readable: &Dags) -> ApiResult<Graph> {
