@@ -88,10 +88,7 @@ fn kind(error: &anyhow::Error) -> Option<Kind> {
                 cause.downcast_ref::<MetadataError>(),
                 Some(MetadataError::Url { .. } | MetadataError::Revision { .. })
             )
-            || matches!(
-                cause.downcast_ref::<OptionsError>(),
-                Some(OptionsError::Jwt(_) | OptionsError::Tls(_) | OptionsError::AuthManager(_))
-            );
+            || cause.downcast_ref::<OptionsError>().is_some_and(|error| !matches!(error, OptionsError::NoUi(_)));
         let missing = matches!(cause.downcast_ref::<PyHostError>(), Some(PyHostError::Missing { .. }))
             || matches!(cause.downcast_ref::<OptionsError>(), Some(OptionsError::NoUi(_)));
         match (configuration, missing) {
