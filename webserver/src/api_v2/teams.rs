@@ -2,6 +2,8 @@
 //!
 //! The rules are those of `_collect_teams_to_check` in `airflow/api_fastapi/core_api/security.py`.
 
+use std::collections::BTreeSet;
+
 use crate::auth::User;
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
@@ -22,15 +24,22 @@ pub(super) fn read(body: &mut Body, multi_team: bool) -> (GivenTeam, Option<&'st
     (given.then_some(team), broken_rule)
 }
 
-/// Refuses a team that is not there, or is not the user's.
-pub(super) async fn check_given(app: &App, user: &User, given: &GivenTeam) -> ApiResult<()> {
-    let Some(team) = given.iter().flatten().next() else { return Ok(()) };
-    let is_there: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM team WHERE name = $1)").bind(team).fetch_one(&app.pool).await?;
-    if !is_there {
-        return Err(ApiError::bad_request(format!("Team {} does not exist", repr(team))));
+/// Refuses teams that are not there, or are not the user's.
+pub(super) async fn check_given(app: &App, user: &User, given: &[&GivenTeam]) -> ApiResult<()> {
+    let wanted: BTreeSet<&str> = given.iter().copied().flatten().flatten().map(String::as_str).collect();
+    if wanted.is_empty() {
+        return Ok(());
     }
-    user.may_deal_with(Some(team))
+    let names: Vec<&str> = wanted.iter().copied().collect();
+    let statement = "SELECT name::text FROM team WHERE name = ANY($1)";
+    let known: Vec<String> = sqlx::query_scalar(statement).bind(names).fetch_all(&app.pool).await?;
+    for team in wanted {
+        if !known.iter().any(|known| known == team) {
+            return Err(ApiError::bad_request(format!("Team {} does not exist", repr(team))));
+        }
+        user.may_deal_with(Some(team))?;
+    }
+    Ok(())
 }
 
 /// Refuses who may not have to do with those of the keys `$1` of a statement that exist: it selects their teams.

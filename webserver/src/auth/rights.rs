@@ -1,6 +1,7 @@
 //! On which Dags somebody has rights, and what that makes of statements and answers.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlx::postgres::PgArguments;
@@ -15,15 +16,15 @@ use crate::state::App;
 /// Before and after the column within the mark of a statement that [`Dags::narrow`] replaces.
 const MARK: (&str, &str) = ("/* of: ", " */");
 
-/// Some of the Dags: those that somebody may read, or change. The ids are sorted.
+/// Some of the Dags: those that somebody may read, or change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Dags {
     /// All of them.
     All,
     /// These.
-    Only(Arc<[String]>),
+    Only(Arc<BTreeSet<String>>),
     /// All but these.
-    AllBut(Arc<[String]>),
+    AllBut(Arc<BTreeSet<String>>),
 }
 
 /// The Dags that somebody may read, and those that they may change.
@@ -55,23 +56,22 @@ impl Dags {
     async fn of(app: &App, rights: &DagRights) -> ApiResult<Self> {
         Ok(match rights {
             DagRights::All => Self::All,
-            DagRights::Of(ids) => Self::Only(ids.iter().cloned().collect()),
+            DagRights::Of(ids) => Self::Only(Arc::clone(ids)),
             DagRights::OfTeams(teams) => {
                 let teams: Vec<&str> = teams.iter().map(String::as_str).collect();
                 let others: Vec<String> =
                     sqlx::query_scalar(include_str!("of_other_teams.sql")).bind(teams).fetch_all(&app.pool).await?;
-                if others.is_empty() { Self::All } else { Self::AllBut(sorted(others)) }
+                if others.is_empty() { Self::All } else { Self::AllBut(Arc::new(others.into_iter().collect())) }
             }
         })
     }
 
     /// Whether a Dag is among them.
     pub(crate) fn contains(&self, dag_id: &str) -> bool {
-        let is_in = |ids: &[String]| ids.binary_search_by(|id| id.as_str().cmp(dag_id)).is_ok();
         match self {
             Self::All => true,
-            Self::Only(ids) => is_in(ids),
-            Self::AllBut(ids) => !is_in(ids),
+            Self::Only(ids) => ids.contains(dag_id),
+            Self::AllBut(ids) => !ids.contains(dag_id),
         }
     }
 
@@ -88,7 +88,7 @@ impl Dags {
     /// That a column names one of them; none where all are.
     pub(crate) fn condition(&self, column: &str) -> Option<Clause> {
         let (before, after) = self.comparison()?;
-        Some(Clause::sql(format!("{column}{before}")).bind_texts(self.ids()?.to_vec()).then(after))
+        Some(Clause::sql(format!("{column}{before}")).bind_texts(self.ids()?.iter().cloned().collect()).then(after))
     }
 
     /// A statement narrowed to them where it says so, in a comment `of: column` that stands for a condition. Their ids are
@@ -116,17 +116,12 @@ impl Dags {
     }
 
     /// What to bind to a narrowed statement.
-    fn ids(&self) -> Option<&[String]> {
+    fn ids(&self) -> Option<&BTreeSet<String>> {
         match self {
             Self::All => None,
             Self::Only(ids) | Self::AllBut(ids) => Some(ids),
         }
     }
-}
-
-fn sorted(mut ids: Vec<String>) -> Arc<[String]> {
-    ids.sort_unstable();
-    ids.into()
 }
 
 /// A query of a statement that [`Dags::narrow`] has narrowed.
@@ -141,7 +136,7 @@ macro_rules! bind_dags {
         impl<'q $(, $row)?> BindDags<'q> for $query {
             fn bind_dags(self, dags: &'q Dags) -> Self {
                 match dags.ids() {
-                    Some(ids) => self.bind(ids),
+                    Some(ids) => self.bind(ids.iter().map(String::as_str).collect::<Vec<_>>()),
                     None => self,
                 }
             }
@@ -159,8 +154,8 @@ bind_dags! {
 mod tests {
     use super::*;
 
-    fn ids(ids: &[&str]) -> Arc<[String]> {
-        ids.iter().map(|id| (*id).to_owned()).collect()
+    fn ids(ids: &[&str]) -> Arc<BTreeSet<String>> {
+        Arc::new(ids.iter().map(|id| (*id).to_owned()).collect())
     }
 
     #[test]

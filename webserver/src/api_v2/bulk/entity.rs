@@ -113,6 +113,13 @@ impl<E: BulkEntity> Named<E> {
             Self::Fields(fields) => E::key(fields),
         }
     }
+
+    fn team(&self) -> Option<&GivenTeam> {
+        match self {
+            Self::Key(_) => None,
+            Self::Fields(fields) => Some(E::team(fields)),
+        }
+    }
 }
 
 /// An action with its entities.
@@ -125,12 +132,8 @@ async fn check_teams<E: BulkEntity>(app: &App, user: &User, actions: &[Action<E>
     let existing = actions.iter().filter(|(action, _)| may_be_there(action)).flat_map(|(_, entities)| entities);
     let keys: Vec<&str> = existing.map(Named::key).collect();
     check_existing(app, user, E::TEAMS, &keys).await?;
-    for entity in actions.iter().flat_map(|(_, entities)| entities) {
-        if let Named::Fields(fields) = entity {
-            check_given(app, user, E::team(fields)).await?;
-        }
-    }
-    Ok(())
+    let teams: Vec<&GivenTeam> = actions.iter().flat_map(|(_, entities)| entities).filter_map(Named::team).collect();
+    check_given(app, user, &teams).await
 }
 
 /// Reads all actions with their entities; what is wrong anywhere refuses the request.

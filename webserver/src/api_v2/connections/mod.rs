@@ -355,7 +355,7 @@ async fn create(
         .record(&app, &user, &params)
         .await?;
     let fields = ConnectionFields::read(&mut body, app.options.multi_team)?;
-    teams::check_given(&app, &user, &fields.team).await?;
+    teams::check_given(&app, &user, &[&fields.team]).await?;
     fields.insert(&app, &app.pool).await?;
     let connection = find(&app.pool, &fields.id).await?.reveal(&app)?;
     Ok((StatusCode::CREATED, Json(connection)))
@@ -375,7 +375,7 @@ async fn update(
         .await?;
     teams::check_existing(&app, &user, TEAMS, &[&id]).await?;
     let fields = ConnectionFields::read(&mut body, app.options.multi_team)?;
-    teams::check_given(&app, &user, &fields.team).await?;
+    teams::check_given(&app, &user, &[&fields.team]).await?;
     if fields.id != id {
         let detail = "The connection_id in the request body does not match the URL parameter";
         return Err(ApiError::bad_request(detail));

@@ -64,7 +64,7 @@ pub(super) struct Outcome {
 pub(super) async fn test(State(app): State<App>, user: User, bytes: RequestBody) -> ApiResult<Json<Outcome>> {
     user.may_write(Resource::Connection)?;
     let fields = ConnectionFields::read(&mut Body::from_bytes(&bytes)?, app.options.multi_team)?;
-    teams::check_given(&app, &user, &fields.team).await?;
+    teams::check_given(&app, &user, &[&fields.team]).await?;
     require_enabled(&app)?;
     let old = match user.may_read(Resource::Connection) {
         // As in Airflow what is another team's is as good as not there.

@@ -173,7 +173,7 @@ async fn create(
         .record(&app, &user, &params)
         .await?;
     let fields = PoolFields::read(&mut body, true, app.options.multi_team)?;
-    teams::check_given(&app, &user, &fields.team).await?;
+    teams::check_given(&app, &user, &[&fields.team]).await?;
     fields.insert(&app.pool).await?;
     let pool = find(&app, fields.name.as_deref().unwrap_or_default()).await?;
     Ok((StatusCode::CREATED, Json(pool)))
@@ -193,7 +193,7 @@ async fn update(
         .await?;
     teams::check_existing(&app, &user, TEAMS, &[&name]).await?;
     let fields = PoolFields::read(&mut body, false, app.options.multi_team)?;
-    teams::check_given(&app, &user, &fields.team).await?;
+    teams::check_given(&app, &user, &[&fields.team]).await?;
     if fields.name.as_ref().is_some_and(|given| !given.is_empty() && *given != name) {
         let detail = "Invalid body, pool name from request body doesn't match uri parameter";
         return Err(ApiError::bad_request(detail));

@@ -225,7 +225,7 @@ async fn create(
         .await?;
     user.may_write(Resource::Variable)?;
     let fields = VariableFields::read(&mut body, app.options.multi_team)?;
-    teams::check_given(&app, &user, &fields.team).await?;
+    teams::check_given(&app, &user, &[&fields.team]).await?;
     if find(&app, &fields.key).await?.is_some() {
         let detail = format!("The Variable with key: `{}` already exists", fields.key);
         return Err(ApiError::conflict(detail));
@@ -249,7 +249,7 @@ async fn update(
     user.may_write(Resource::Variable)?;
     teams::check_existing(&app, &user, TEAMS, &[&key]).await?;
     let fields = VariableFields::read(&mut body, app.options.multi_team)?;
-    teams::check_given(&app, &user, &fields.team).await?;
+    teams::check_given(&app, &user, &[&fields.team]).await?;
     if fields.key != key {
         let detail = "Invalid body, key from request body doesn't match uri parameter";
         return Err(ApiError::bad_request(detail));
