@@ -12,6 +12,9 @@ from contract import Contract, Operation
 NOBODY = "nobody"
 DATE = "2026-01-05T00:00:00Z"
 UNKNOWN = "unknown"
+#: In an address, the cursors and the token of a file that the last answer to have one told.
+NEXT, PREVIOUS, FILE_TOKEN = "$NEXT", "$PREVIOUS", "$FILE_TOKEN"
+ROLES = ("op", "user", "viewer", NOBODY)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Case:
     body: object = None
     user: str = "admin"
     accept: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -33,6 +37,11 @@ class Case:
     def changes(self) -> bool:
         """Whether rows are compared and undone."""
         return self.method != "GET"
+
+
+def as_everyone(method: str, path: str, body: object = None, query: str = "") -> Iterator[Case]:
+    """A request as everybody but the admin."""
+    return (Case(method, path, query, body, user) for user in ROLES)
 
 
 @dataclass(frozen=True)

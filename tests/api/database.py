@@ -57,10 +57,10 @@ class Tables:
         connection.execute(f"drop schema if exists {PRISTINE} cascade; create schema {PRISTINE}")
         for name in self.names:
             connection.execute(f"create table {PRISTINE}.{name} as table public.{name}")
-        self.sequences = connection.execute(
-            "select sequencename, coalesce(last_value, 1), last_value is not null from pg_sequences"
-            " where schemaname = 'public'"
-        ).fetchall()
+        (self.sequences,) = connection.execute(
+            "select 'select ' || string_agg(format('setval(%L, %s, %L)', format('public.%I', sequencename),"
+            " coalesce(last_value, 1), last_value is not null), ', ') from pg_sequences where schemaname = 'public'"
+        ).fetchone()
         sides = []
         for name in self.names:
             before, after = (f"select to_jsonb(t)::text r from {schema}.{name} t" for schema in (PRISTINE, "public"))
@@ -102,10 +102,10 @@ class Tables:
 
     def undo(self, names) -> None:
         """Brings these tables back, and all sequences."""
+        statements = ["set local session_replication_role = replica"]
+        for name in names:
+            statements.append(f"delete from public.{name}")
+            statements.append(f"insert into public.{name} overriding system value table {PRISTINE}.{name}")
+        statements.append(self.sequences)
         with self.connection.transaction():
-            self.connection.execute("set local session_replication_role = replica")
-            for name in names:
-                self.connection.execute(f"delete from public.{name}")
-                self.connection.execute(f"insert into public.{name} overriding system value table {PRISTINE}.{name}")
-            for name, value, called in self.sequences:
-                self.connection.execute("select setval(%s, %s, %s)", (f'public."{name}"', value, called))
+            self.connection.execute(";".join(statements))

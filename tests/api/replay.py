@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import signal
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -20,7 +17,9 @@ from comparable import comparable
 from comparison import differences
 from contract import Contract
 from coverage import PAGE, Agreement, page
-from session import Session, label, read_recording
+from data_set import DATA_SETS, DataSet
+from official import working_folder
+from session import Session, asked, label, read_recording
 
 KNOWN = FOLDER / "known_differences.json"
 MOST_LINES = 6
@@ -73,15 +72,14 @@ class Report:
             self.found_at.write(json.dumps({"case": name, "operation": expected["operation"], "lines": lines}) + "\n")
 
 
-def play(program: Path, folder: Path, report: Report, only: list[str] | None) -> None:
-    server = TradewindServer(program, folder, {"recorded": folder}, SETTINGS)
-    session = Session(server)
+def play(program: Path, data: DataSet, folder: Path, report: Report, only: list[str] | None) -> None:
+    server = TradewindServer(program, folder, {name: folder for name in data.bundles}, SETTINGS | data.options)
+    session = Session(server, data)
     try:
-        session.start()
         for subject, found in session.play(only):
             recorded = read_recording(subject)
-            asked = [answer["request"] for answer in found]
-            if [answer["request"] for answer in recorded] != asked:
+            asked_for = [answer["request"] for answer in found]
+            if [answer["request"] for answer in recorded] != asked_for:
                 raise RuntimeError(f"the cases of {subject} have changed: record its answers anew")
             for expected, answer in zip(recorded, found, strict=True):
                 report.add(expected, answer)
@@ -96,14 +94,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write docs/api-coverage.md")
     parser.add_argument("--found", type=Path, help="write every difference to this file, a JSON object a line")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
-    folder = Path(tempfile.mkdtemp(prefix="tradewind-api-"))
-    folder.chmod(0o755)
     report = Report(known_differences(), options.found)
-    try:
-        play(options.program.resolve(), folder, report, options.only)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for data in DATA_SETS:
+        if asked(data, options.only):
+            with working_folder("tradewind-api-", keep=False) as folder:
+                play(options.program.resolve(), data, folder, report, options.only)
     text = page(Contract().operations, report.agreement, report.reasons)
     print(text)
     failed = bool(report.unexpected)

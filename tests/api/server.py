@@ -37,6 +37,9 @@ def write_passwords(official: Official) -> None:
 class OfficialServer(Official):
     """The official API server on restored data."""
 
+    #: After an answer was sent.
+    commits_within_seconds = 0.01
+
     def adopt(self) -> None:
         """Has `airflow.cfg` written, which a process reads only when it is there at its start: any installation has it."""
         self.run("config", "get-value", "core", "executor")
@@ -48,6 +51,9 @@ class OfficialServer(Official):
 
 class TradewindServer(Official):
     """`tradewind webserver` on restored data."""
+
+    #: It commits before it answers.
+    commits_within_seconds = 0
 
     def __init__(self, program: Path, folder: Path, bundles: dict[str, Path], options: dict[str, str]):
         super().__init__(folder, bundles, {"AIRFLOW__TRADEWIND__VENV": str(VENV)} | options)

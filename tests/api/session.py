@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 import re
 import shutil
@@ -11,27 +10,33 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
-from case import NOBODY, Case
-from contract import Contract
+from case import FILE_TOKEN, NEXT, NOBODY, PREVIOUS, Case
+from contract import Contract, Operation
 from cryptography.fernet import Fernet
+from data_set import DataSet, subject_module
 from database import Tables, restore
 from normalise import Normaliser
 from server import FOLDER, RECORDED, USERS, write_passwords
 
-SUBJECTS = sorted(path.stem for path in (FOLDER / "cases").glob("*.py"))
 HEADERS = ("content-type", "location", "www-authenticate")
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?")
 TRACE = re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]\b")
 # By which the official server names an error in its log.
 ERROR_ID = re.compile(r"(?<=look for ID )\w{8}\b")
+# What is drawn for the id of a run for a partition, and to ask how a test of a connection went.
+DRAWN = re.compile(r"(?<=\d__)[0-9A-Za-z]{8}$")
+TEST_TOKEN = re.compile(r"^[\w-]{43}$")
 ENCRYPTED = re.compile(r"^gAAAA[\w=-]+$")
 # When the data was dumped, as the data tell.
 LAST_MOMENT = """select greatest((select max(dttm) from log), (select max(last_parsed_time) from dag),
     (select max(updated_at) from dag_run), (select max(updated_at) from task_instance))"""
 TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")
+# What stands for these of an answer before.
+TOLD = {NEXT: "next_cursor", PREVIOUS: "previous_cursor", FILE_TOKEN: "file_token"}
 # Columns of a row whose value depends on how fast the machine is.
 MEASURED = {"duration"}
 
@@ -46,6 +51,7 @@ class Sameness:
         self.port = str(server.port)
         self.began = began
         self.ids = set(UUID.findall(dumped))
+        self.dumped = dumped
         self.fernet = Fernet(server.environment()["AIRFLOW__CORE__FERNET_KEY"])
 
     def _moment(self, match: re.Match) -> str:
@@ -61,6 +67,9 @@ class Sameness:
             return "${PORT}"
         if ENCRYPTED.match(value):
             return "${FERNET}" + self.fernet.decrypt(value.encode()).decode()
+        if TEST_TOKEN.match(value):
+            return "${TEST_TOKEN}"
+        value = DRAWN.sub(lambda match: match.group(0) if match.group(0) in self.dumped else "${DRAWN}", value)
         value = TOKEN.sub("${TOKEN}", ERROR_ID.sub("${ERROR}", value))
         value = TRACE.sub("${TRACE}", MOMENT.sub(self._moment, self.paths.text(value)))
         return UUID.sub(lambda match: match.group(0) if match.group(0) in self.ids else "${UUID}", value)
@@ -86,10 +95,13 @@ class Sameness:
 
 
 class Session:
-    def __init__(self, server):
+    def __init__(self, server, data: DataSet):
         self.server = server
+        self.data = data
         self.contract = Contract()
         self.tokens: dict[str, str] = {}
+        self.told: dict = {}
+        self.judged: dict[tuple, dict] = {}
         self.client = self._connect()
 
     def _connect(self) -> httpx.Client:
@@ -99,17 +111,17 @@ class Session:
         server = self.server
         server.home.mkdir(parents=True)
         write_passwords(server)
-        shutil.copytree(RECORDED / "logs", server.home / "logs")
+        if self.data.logs:
+            shutil.copytree(self.data.recorded / "logs", server.home / "logs")
         server.postgres.start()
-        dumped = RECORDED / "database.sql.gz"
-        restore(server.postgres, dumped)
+        restore(server.postgres, self.data.dump)
         server.adopt()
         self.connection = server.postgres.connect()
         self.tables = Tables(self.connection)
         server.serve()
         self.tables.undo(["log"])  # the official server notes its own start
         (last,) = self.connection.execute(LAST_MOMENT).fetchone()
-        self.same = Sameness(server, last + timedelta(milliseconds=1), gzip.decompress(dumped.read_bytes()).decode())
+        self.same = Sameness(server, last + timedelta(milliseconds=1), gzip.decompress(self.data.dump.read_bytes()).decode())
         for user in USERS:
             self._log_in(user)
 
@@ -118,16 +130,17 @@ class Session:
         self.tokens[user] = answer.raise_for_status().json()["access_token"]
 
     def play(self, only: list[str] | None) -> Iterator[tuple[str, list[dict]]]:
-        """By subject, the cases with their answers."""
-        for subject in SUBJECTS:
-            if not only or subject in only:
-                yield subject, [self.ask(case) for case in cases(subject, self.contract)]
+        """Starts the server; by subject, the cases with their answers."""
+        self.start()
+        for subject in asked(self.data, only):
+            self.judged.clear()
+            yield subject, [self.ask(case) for case in cases(subject, self.contract)]
 
     def ask(self, case: Case) -> dict:
-        headers = {"Accept": case.accept}
+        headers = {"Accept": case.accept, **dict(case.headers)}
         if case.user != NOBODY:
             headers["Authorization"] = f"Bearer {self.tokens[case.user]}"
-        url = case.path + (f"?{case.query}" if case.query else "")
+        url = self._followed(case.path + (f"?{case.query}" if case.query else ""))
         sent = {"content": case.body} if isinstance(case.body, bytes) else {"json": case.body}
         if case.body is None:
             sent = {}
@@ -143,23 +156,40 @@ class Session:
             self._log_in(case.user)  # the token is revoked
         media_type = answer.headers.get("content-type", "").split(";")[0]
         body = answer.json() if media_type == "application/json" and answer.content else answer.text
+        if isinstance(body, dict):
+            self.told |= {key: body[key] for key in TOLD.values() if key in body}
         operation = self.contract.find(case.method, case.path)
         found = {
             "request": {"method": case.method, "path": case.path, "query": case.query, "user": case.user}
-            | ({} if case.body is None else {"body": case.body if not isinstance(case.body, bytes) else "bytes"}),
+            | ({} if case.body is None else {"body": case.body if not isinstance(case.body, bytes) else "bytes"})
+            | ({"headers": dict(case.headers)} if case.headers else {}),
             "operation": operation.name,
             "status": answer.status_code,
             "headers": self.same({name: answer.headers[name] for name in HEADERS if name in answer.headers}),
-            "body": self.same(body),
-            "schema": operation.schema_error(answer.status_code, media_type, body),
-            "invalid": operation.why_invalid(answer.status_code, media_type, body),
+            **self._judged(operation, answer, media_type, body),
         }
         if case.changes:
             found["rows"] = self._changes()
         return found
 
+    def _judged(self, operation: Operation, answer: httpx.Response, media_type: str, body) -> dict:
+        """The body without what differs, and whether the document allows it. Many answers are alike: each is looked at once."""
+        key = (operation.name, answer.status_code, media_type, answer.content)
+        if key not in self.judged:
+            error = operation.schema_error(answer.status_code, media_type, body)
+            invalid = operation.why_invalid(answer.status_code, media_type, body, error)
+            self.judged[key] = {"body": self.same(body), "schema": error, "invalid": invalid}
+        return dict(self.judged[key])
+
+    def _followed(self, address: str) -> str:
+        """The address with what answers told in the places of its names."""
+        for name, key in TOLD.items():
+            if name in address:
+                address = address.replace(name, quote(self.told.get(key) or ""))
+        return address
+
     def _changes(self) -> dict:
-        time.sleep(0.01)
+        time.sleep(self.server.commits_within_seconds)
         changes = self.tables.changes()
         if changes:
             self.tables.undo(changes)
@@ -188,9 +218,14 @@ def _json(text: str):
         return text
 
 
+def asked(data: DataSet, only: list[str] | None) -> list[str]:
+    """The subjects about a set of data, or those of them that are named."""
+    return [subject for subject in data.subjects() if not only or subject in only]
+
+
 def cases(subject: str, contract: Contract) -> list[Case]:
     """The cases of one module of `cases/`, each once."""
-    module = importlib.import_module(f"cases.{subject}")
+    module = subject_module(subject)
     found = [case for reading in getattr(module, "READINGS", ()) for case in reading.cases(contract)]
     found += getattr(module, "CHANGES", ())
     return list({repr(case): case for case in found}.values())
@@ -201,7 +236,8 @@ def label(request: dict) -> str:
     body = f" {json.dumps(request['body'], sort_keys=True)}" if "body" in request else ""
     query = f"?{request['query']}" if request["query"] else ""
     user = "" if request["user"] == "admin" else f" as {request['user']}"
-    return f"{request['method']} {request['path']}{query}{body}{user}"
+    headers = "".join(f" {name}={value}" for name, value in request.get("headers", {}).items())
+    return f"{request['method']} {request['path']}{query}{body}{headers}{user}"
 
 
 def _file(subject: str) -> Path:

@@ -87,7 +87,11 @@ impl Change<'_> {
         }
         extra.insert("method".to_owned(), self.method.into());
 
-        let text = |name: &str| given.get(name).and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| match given.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
         let logical_date = params.text("logical_date").and_then(|text| crate::query::parse_time(&text));
         let record = Record {
             at: Utc::now(),

@@ -15,28 +15,30 @@ pub(crate) struct Body {
     known: HashSet<String>,
     problems: Vec<Problem>,
     place: Vec<Value>,
+    /// Why the body as a whole is refused, once everything else about the request was looked at.
+    refusal: Option<ApiError>,
 }
 
 impl Body {
-    /// Parses the body of a request, which must be a JSON object.
+    /// Parses the body of a request. What is no JSON is refused at once; what is no object has no fields, and is refused by
+    /// [`Body::finish`]: as in Airflow the request is in the audit log by then.
     pub(crate) fn from_bytes(bytes: &RequestBody) -> ApiResult<Self> {
-        if bytes.is_json() || bytes.is_empty() {
-            return Self::from_json(bytes);
-        }
-        Self::from_value(String::from_utf8_lossy(bytes).into(), vec!["body".into()])
+        let parsed = if bytes.is_empty() {
+            Err(missing_body())
+        } else if bytes.is_json() {
+            Self::from_value(parse(bytes)?, vec!["body".into()])
+        } else {
+            Self::from_value(String::from_utf8_lossy(bytes).into(), vec!["body".into()])
+        };
+        Ok(parsed.unwrap_or_else(|refusal| Self { refusal: Some(refusal), ..Self::from_fields(Map::new()) }))
     }
 
     /// Parses a JSON object, whatever it was said to be.
     pub(crate) fn from_json(bytes: &[u8]) -> ApiResult<Self> {
         if bytes.is_empty() {
-            return Err(ApiError::validation(vec![Problem::new("missing", &["body"], "Field required", Value::Null)]));
+            return Err(missing_body());
         }
-        let text = str::from_utf8(bytes).map_err(|_| ApiError::bad_request("There was an error parsing the body"))?;
-        let value = serde_json::from_str(text).map_err(|error| {
-            let problem = Problem::new("json_invalid", &["body"], "JSON decode error", json!({}));
-            ApiError::validation(vec![problem.context(json!({"error": error.to_string()}))])
-        })?;
-        Self::from_value(value, vec!["body".into()])
+        Self::from_value(parse(bytes)?, vec!["body".into()])
     }
 
     /// An object at a place in the request: names of fields and indexes of lists.
@@ -52,7 +54,7 @@ impl Body {
 
     /// Fields that came in another form than JSON.
     pub(crate) fn from_fields(fields: Map<String, Value>) -> Self {
-        Self { fields, known: HashSet::new(), problems: Vec::new(), place: vec!["body".into()] }
+        Self { fields, known: HashSet::new(), problems: Vec::new(), place: vec!["body".into()], refusal: None }
     }
 
     /// The fields as given.
@@ -65,9 +67,17 @@ impl Body {
         self.fields.contains_key(name)
     }
 
+    /// Notes a field that may be missing but not null; `kind` and `message` are what pydantic says of its type.
+    pub(crate) fn refuse_null(&mut self, name: &str, kind: &str, message: &str) {
+        if self.fields.get(name).is_some_and(Value::is_null) {
+            self.problems.push(Problem::at(kind, self.path(name), message, Value::Null));
+        }
+    }
+
     /// A required text.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         self.require(name);
+        self.refuse_null(name, "string_type", "Input should be a valid string");
         self.optional_text(name)
     }
 
@@ -92,7 +102,14 @@ impl Body {
     /// A required truth value.
     pub(crate) fn bool(&mut self, name: &str) -> Option<bool> {
         self.require(name);
+        self.refuse_null(name, "bool_type", "Input should be a valid boolean");
         self.optional_bool(name)
+    }
+
+    /// A truth value that may be missing, but not null.
+    pub(crate) fn bool_or(&mut self, name: &str, default: bool) -> bool {
+        self.refuse_null(name, "bool_type", "Input should be a valid boolean");
+        self.optional_bool(name).unwrap_or(default)
     }
 
     /// A truth value that may be missing or null.
@@ -142,11 +159,25 @@ impl Body {
         None
     }
 
+    /// A whole number that may be missing, but not null.
+    pub(crate) fn int_or(&mut self, name: &str, default: i64) -> i64 {
+        self.refuse_null(name, "int_type", "Input should be a valid integer");
+        self.optional_int(name).unwrap_or(default)
+    }
+
+    /// As [`Body::int_or`], not below zero.
+    pub(crate) fn count_or(&mut self, name: &str, default: i64) -> i64 {
+        self.refuse_null(name, "int_type", "Input should be a valid integer");
+        self.optional_int_from(name, 0).unwrap_or(default)
+    }
+
     /// A number that may be missing or null.
     pub(crate) fn optional_float(&mut self, name: &str) -> Option<f64> {
         let value = self.take(name)?;
+        let unable = "Input should be a valid number, unable to parse string as a number";
         match value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()) {
             Some(number) => Some(number),
+            None if value.is_string() => self.complain("float_parsing", name, unable, value),
             None => self.complain("float_type", name, "Input should be a valid number", value),
         }
     }
@@ -209,10 +240,29 @@ impl Body {
         if let Some(text) = value.as_str().filter(|text| words.contains(text)) {
             return Some(text.to_owned());
         }
-        let expected = crate::query::expected_words(words);
-        let problem = Problem::at("enum", self.path(name), format!("Input should be {expected}"), value);
-        self.problems.push(problem.context(json!({"expected": expected})));
+        self.problems.push(no_word(self.path(name), words, value));
         None
+    }
+
+    /// One of a fixed list of words, that may be missing, but not null.
+    pub(crate) fn word_or<'a>(&mut self, name: &str, words: &[&'a str], default: &'a str) -> String {
+        if self.fields.get(name).is_some_and(Value::is_null) {
+            self.problems.push(no_word(self.path(name), words, Value::Null));
+        }
+        self.optional_word(name, words).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// A list of such words and of nulls, that may be missing or null.
+    pub(crate) fn optional_words(&mut self, name: &str, words: &[&str]) -> Option<Vec<Option<String>>> {
+        let mut found = Vec::new();
+        for (index, value) in self.optional_list(name)?.into_iter().enumerate() {
+            match value {
+                Value::Null => found.push(None),
+                Value::String(word) if words.contains(&word.as_str()) => found.push(Some(word)),
+                other => self.problems.push(no_word(self.path(name), words, other).of_item(index)),
+            }
+        }
+        Some(found)
     }
 
     /// Any JSON value, required.
@@ -257,6 +307,9 @@ impl Body {
 
     /// As [`Body::finish`] for bodies whose unknown fields Airflow ignores.
     pub(crate) fn finish_known(&mut self) -> ApiResult<()> {
+        if let Some(refusal) = self.refusal.take() {
+            return Err(refusal);
+        }
         let problems = std::mem::take(&mut self.problems);
         if problems.is_empty() { Ok(()) } else { Err(ApiError::validation(problems)) }
     }
@@ -303,6 +356,25 @@ impl Body {
     fn path(&self, name: &str) -> Vec<Value> {
         self.place.iter().cloned().chain([name.into()]).collect()
     }
+}
+
+fn missing_body() -> ApiError {
+    ApiError::validation(vec![Problem::new("missing", &["body"], "Field required", Value::Null)])
+}
+
+fn parse(bytes: &[u8]) -> ApiResult<Value> {
+    let text = str::from_utf8(bytes).map_err(|_| ApiError::bad_request("There was an error parsing the body"))?;
+    serde_json::from_str(text).map_err(|error| {
+        let problem = Problem::new("json_invalid", &["body"], "JSON decode error", json!({}));
+        ApiError::validation(vec![problem.context(json!({"error": error.to_string()}))])
+    })
+}
+
+/// What pydantic says of a value that is none of the words.
+fn no_word(place: Vec<Value>, words: &[&str], input: Value) -> Problem {
+    let expected = crate::query::expected_words(words);
+    let problem = Problem::at("enum", place, format!("Input should be {expected}"), input);
+    problem.context(json!({"expected": expected}))
 }
 
 /// A float without a fraction as a whole number.

@@ -67,6 +67,15 @@ impl ApiError {
         self
     }
 
+    /// Both results, or all complaints of both.
+    pub(crate) fn both<A, B>(first: ApiResult<A>, second: ApiResult<B>) -> ApiResult<(A, B)> {
+        match (first, second) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            (Err(first), Err(second)) => Err(first.and(second)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+
     /// The same complaints once more: of bodies that Airflow reads for the check of rights and again for the request.
     #[must_use]
     pub(crate) fn repeated(mut self) -> Self {

@@ -160,7 +160,7 @@ async fn create(
     user.may_write(Resource::Dag)?;
     let key = body.text("key").unwrap_or_default();
     let value = body.value("value").unwrap_or_default();
-    let map_index = i32::try_from(body.optional_int("map_index").unwrap_or(-1)).unwrap_or(-1);
+    let map_index = i32::try_from(body.int_or("map_index", -1)).unwrap_or(-1);
     body.finish()?;
     check_value(&value)?;
     let run = RunKey::find(&app.pool, dag_id, run_id).await?;
@@ -216,7 +216,7 @@ async fn update(
         .await?;
     user.may_write(Resource::Dag)?;
     let value = body.value("value").unwrap_or_default();
-    let map_index = i32::try_from(body.optional_int("map_index").unwrap_or(-1)).unwrap_or(-1);
+    let map_index = i32::try_from(body.int_or("map_index", -1)).unwrap_or(-1);
     body.finish()?;
     check_value(&value)?;
     let owner = (dag_id, run_id, task_id);

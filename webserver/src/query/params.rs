@@ -264,6 +264,17 @@ impl PathInt {
     pub(crate) fn parse(name: &str, text: &str) -> ApiResult<i32> {
         text.parse().map_err(|_| ApiError::validation(vec![no_int(&["path", name], text)]))
     }
+
+    /// The same of one that is not below zero.
+    pub(crate) fn parse_count(name: &str, text: &str) -> ApiResult<i32> {
+        let number = Self::parse(name, text)?;
+        if number >= 0 {
+            return Ok(number);
+        }
+        let message = "Input should be greater than or equal to 0";
+        let problem = Problem::new("greater_than_equal", &["path", name], message, text);
+        Err(ApiError::validation(vec![problem.context(json!({"ge": 0}))]))
+    }
 }
 
 /// What pydantic says of a text that is no whole number.

@@ -49,7 +49,7 @@ async fn token(State(app): State<App>, user: User, params: Params, bytes: Reques
     Change { event: "generate_token", method: "POST", path: &[], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
-    let kind = body.optional_word("token_type", &["api", "cli"]).unwrap_or_else(|| "api".to_owned());
+    let kind = body.word_or("token_type", &["api", "cli"], "api");
     body.finish()?;
     let length = if kind == "cli" { app.options.cli_session_length } else { app.options.session_length };
     let token = login::issue(&app, &user, length)?;

@@ -51,6 +51,7 @@ pub(super) async fn create(
     Change { event: "create_backfill", method: "POST", path: &[], body: Some(body.fields()) }
         .record(&app, &user, &params)
         .await?;
+    require_text(&body)?;
     user.may_write(Resource::Dag)?;
     let mut wanted = Wanted::read(&mut body)?;
     user.may_write_dag(&wanted.dag_id)?;
@@ -61,8 +62,10 @@ pub(super) async fn create(
 }
 
 pub(super) async fn preview(State(app): State<App>, user: User, bytes: RequestBody) -> ApiResult<Json<Preview>> {
+    let mut body = Body::from_bytes(&bytes)?;
+    require_text(&body)?;
     user.may_write(Resource::Dag)?;
-    let mut wanted = Wanted::read(&mut Body::from_bytes(&bytes)?)?;
+    let mut wanted = Wanted::read(&mut body)?;
     user.may_write_dag(&wanted.dag_id)?;
     let dag = wanted.check(&app).await?;
     let infos = backfill::preview(&app.pool, &dag, &wanted.backfill, Utc::now()).await.map_err(refusal)?;
@@ -82,18 +85,19 @@ impl Wanted {
         let dag_id = body.text("dag_id").unwrap_or_default();
         let mut date = |name: &str| {
             body.require(name);
+            body.refuse_null(name, "datetime_type", "Input should be a valid datetime");
             body.optional_local_time(name).unwrap_or(DateTime::UNIX_EPOCH.fixed_offset())
         };
         let (from_date, to_date) = (date("from_date"), date("to_date"));
-        let reverse = body.optional_bool("run_backwards").unwrap_or_default();
+        let reverse = body.bool_or("run_backwards", false);
         let conf = body.optional_object("dag_run_conf").map(Value::Object);
-        let reprocess = body.optional_word("reprocess_behavior", &["failed", "completed", "none"]);
-        let max_active_runs = body.optional_int("max_active_runs").unwrap_or(10);
+        let reprocess = body.word_or("reprocess_behavior", &["failed", "completed", "none"], "none");
+        let max_active_runs = body.int_or("max_active_runs", 10);
         let run_on_latest_version = body.optional_bool("run_on_latest_version");
         body.finish()?;
-        let reprocess = match reprocess.as_deref() {
-            Some("failed") => Reprocess::Failed,
-            Some("completed") => Reprocess::Completed,
+        let reprocess = match reprocess.as_str() {
+            "failed" => Reprocess::Failed,
+            "completed" => Reprocess::Completed,
             _ => Reprocess::None,
         };
         let backfill = NewBackfill {
@@ -125,6 +129,14 @@ impl Wanted {
             rerun_on_latest_version(app, &shown, self.run_on_latest_version)?.unwrap_or(true);
         let mut connection = app.pool.acquire().await?;
         Ok(app.scheduled_dags.version_of_hash(&mut connection, shown.dag_version_id, Some(&shown.hash)).await?)
+    }
+}
+
+/// Airflow reads the Dag's id to check rights, before it checks the body.
+fn require_text(body: &Body) -> ApiResult<()> {
+    match body.fields().get("dag_id") {
+        None | Some(Value::Null | Value::String(_)) => Ok(()),
+        Some(_) => Err(ApiError::bad_request("'dag_id' must be a string")),
     }
 }
 

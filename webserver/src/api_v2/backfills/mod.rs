@@ -79,7 +79,7 @@ async fn read(State(app): State<App>, user: User, Path(id): Path<String>) -> Api
 
 /// The backfill of an id in a path. Which ids there are is nobody's business who may not read its Dag.
 async fn readable(app: &App, user: &User, id: &str) -> ApiResult<Backfill> {
-    let backfill = find(app, PathInt::parse("backfill_id", id)?).await?;
+    let backfill = find(app, PathInt::parse_count("backfill_id", id)?).await?;
     if user.readable().contains(&backfill.dag_id) { Ok(backfill) } else { Err(missing()) }
 }
 

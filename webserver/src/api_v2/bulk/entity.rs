@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::{BulkAction, BulkResponse, OnConflict, Operation, actions};
+use super::{BulkAction, BulkResponse, OnConflict, Operation, actions_with};
 use crate::api_v2::teams::{GivenTeam, check_existing, check_given};
 use crate::audit::Change;
 use crate::auth::{Resource, User};
@@ -89,10 +89,11 @@ pub(crate) async fn patch_many<E: BulkEntity>(
     check_teams::<E>(&app, &user, &actions).await?;
     let mut response = BulkResponse::default();
     for (action, entities) in actions {
-        let operation = action.operation;
+        // Also of what nothing came, the answer tells.
+        let outcome = response.outcome(action.operation);
         match perform::<E>(&app, &action, entities).await {
-            Ok(keys) => keys.into_iter().for_each(|key| response.outcome(operation).succeed(key)),
-            Err(error) => response.outcome(operation).fail(&error),
+            Ok(keys) => keys.into_iter().for_each(|key| outcome.succeed(key)),
+            Err(error) => outcome.fail(&error),
         }
     }
     Ok(Json(response))
@@ -136,40 +137,12 @@ async fn check_teams<E: BulkEntity>(app: &App, user: &User, actions: &[Action<E>
     check_given(app, user, &teams).await
 }
 
-/// Reads all actions with their entities; what is wrong anywhere refuses the request.
+/// Reads all actions with their entities.
 fn read<E: BulkEntity>(body: &mut Body, multi_team: bool) -> ApiResult<Vec<Action<E>>> {
-    let mut read = Vec::new();
-    let mut refusal: Option<ApiError> = None;
-    for (index, mut action) in actions(body)?.into_iter().enumerate() {
-        let mut named = Vec::new();
-        for (position, entity) in std::mem::take(&mut action.entities).into_iter().enumerate() {
-            let place = vec![
-                "body".into(),
-                "actions".into(),
-                index.into(),
-                action.operation.name().into(),
-                "entities".into(),
-                position.into(),
-            ];
-            let entity = match entity {
-                Value::String(key) if action.operation == Operation::Delete => Ok(Named::Key(key)),
-                other => Body::from_value(other, place)
-                    .and_then(|mut body| E::read(&mut body, multi_team))
-                    .map(Named::Fields),
-            };
-            match entity {
-                Ok(entity) => named.push(entity),
-                Err(error) => {
-                    refusal = Some(match refusal {
-                        Some(earlier) => earlier.and(error),
-                        None => error,
-                    });
-                }
-            }
-        }
-        read.push((action, named));
-    }
-    refusal.map_or(Ok(read), Err)
+    actions_with(body, |action, entity, place| match entity {
+        Value::String(key) if action.operation == Operation::Delete => Ok(Named::Key(key)),
+        other => Body::from_value(other, place).and_then(|mut body| E::read(&mut body, multi_team)).map(Named::Fields),
+    })
 }
 
 /// Does an action as a whole or not at all, and returns the keys that it dealt with.

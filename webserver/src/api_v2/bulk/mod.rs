@@ -95,11 +95,41 @@ impl BulkResponse {
 }
 
 /// Reads the actions of a bulk request.
-pub(crate) fn actions(body: &mut Body) -> ApiResult<Vec<BulkAction>> {
+fn actions(body: &mut Body) -> ApiResult<Vec<BulkAction>> {
     body.require("actions");
+    body.refuse_null("actions", "list_type", "Input should be a valid list");
     let actions = body.optional_list("actions").unwrap_or_default();
     body.finish()?;
     actions.into_iter().enumerate().map(|(index, action)| parse(index, action)).collect()
+}
+
+/// Reads all actions with their entities, each by `read` from its value and its place; what is wrong anywhere refuses the
+/// request.
+pub(crate) fn actions_with<T>(
+    body: &mut Body,
+    read: impl Fn(&BulkAction, Value, Vec<Value>) -> ApiResult<T>,
+) -> ApiResult<Vec<(BulkAction, Vec<T>)>> {
+    let mut found = Vec::new();
+    let mut refusal: Option<ApiError> = None;
+    for (index, mut action) in actions(body)?.into_iter().enumerate() {
+        let mut entities = Vec::new();
+        for (position, entity) in std::mem::take(&mut action.entities).into_iter().enumerate() {
+            let kind = action.operation.name();
+            let place =
+                vec!["body".into(), "actions".into(), index.into(), kind.into(), "entities".into(), position.into()];
+            match read(&action, entity, place) {
+                Ok(entity) => entities.push(entity),
+                Err(error) => {
+                    refusal = Some(match refusal {
+                        Some(earlier) => earlier.and(error),
+                        None => error,
+                    });
+                }
+            }
+        }
+        found.push((action, entities));
+    }
+    refusal.map_or(Ok(found), Err)
 }
 
 const KINDS: [&str; 3] = ["create", "update", "delete"];
@@ -112,15 +142,16 @@ fn parse(index: usize, action: Value) -> ApiResult<BulkAction> {
     let mut action = Body::from_value(action, place)?;
     let kind = action.optional_word("action", &KINDS);
     action.require("entities");
+    action.refuse_null("entities", "list_type", "Input should be a valid list");
     let entities = action.optional_list("entities").unwrap_or_default();
     let (operation, policy, words): (_, _, &[&str]) = match kind.as_deref() {
         Some("update") => (Operation::Update, "action_on_non_existence", &["fail", "skip"]),
         Some("delete") => (Operation::Delete, "action_on_non_existence", &["fail", "skip"]),
         _ => (Operation::Create, "action_on_existence", &["fail", "skip", "overwrite"]),
     };
-    let on_conflict = match action.optional_word(policy, words).as_deref() {
-        Some("skip") => OnConflict::Skip,
-        Some("overwrite") => OnConflict::Overwrite,
+    let on_conflict = match action.word_or(policy, words, "fail").as_str() {
+        "skip" => OnConflict::Skip,
+        "overwrite" => OnConflict::Overwrite,
         _ => OnConflict::Fail,
     };
     let mask = if operation == Operation::Update { action.optional_texts("update_mask") } else { None };

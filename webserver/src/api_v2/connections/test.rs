@@ -157,7 +157,7 @@ pub(super) async fn enqueue(
         .record(&app, &user, &params)
         .await?;
     let (fields, broken_rule) = ConnectionFields::take(&mut body, app.options.multi_team);
-    let commit_on_success = body.optional_bool("commit_on_success").unwrap_or_default();
+    let commit_on_success = body.bool_or("commit_on_success", false);
     let executor = body.optional_text("executor");
     let queue = body.optional_text("queue");
     body.finish_with(broken_rule)?;

@@ -1,7 +1,7 @@
 //! Marking runs as success, failed or queued, and their notes.
 
 use super::{DagRun, RunKey, by_id_on};
-use crate::api_v2::bulk::{BulkAction, BulkResponse, OnConflict, Operation, Outcome, actions};
+use crate::api_v2::bulk::{BulkAction, BulkResponse, OnConflict, Operation, Outcome, actions_with};
 use crate::api_v2::task_instances::change::mark;
 use crate::api_v2::task_instances::clear::refusal;
 use crate::api_v2::task_instances::selection::{Runs, select};
@@ -179,21 +179,19 @@ pub(super) async fn patch_many(
         .record(&app, &user, &params)
         .await?;
     let mut response = BulkResponse::default();
-    let actions = actions(&mut body)?;
-    for entity in actions.iter().flat_map(|action| &action.entities) {
-        let of_dag = entity.get("dag_id").and_then(Value::as_str).unwrap_or(&dag_id);
-        if of_dag != "~" {
-            user.may_write_dag(of_dag)?;
-        }
+    let read = |action: &BulkAction, entity, place| Entity::read(&dag_id, action, entity, place);
+    let actions = actions_with(&mut body, read).map_err(ApiError::repeated)?;
+    for entity in actions.iter().flat_map(|(_, entities)| entities).filter(|entity| entity.dag_id != "~") {
+        user.may_write_dag(&entity.dag_id)?;
     }
-    for action in actions {
+    for (action, entities) in actions {
         let outcome = response.outcome(action.operation);
         if action.operation == Operation::Create {
             let detail = "Dag Runs bulk create is not supported. Use the trigger Dag Run endpoint instead.";
             outcome.fail(&ApiError::new(StatusCode::METHOD_NOT_ALLOWED, detail));
             continue;
         }
-        if let Err(error) = perform(&app, &user, &dag_id, &action, outcome).await {
+        if let Err(error) = perform(&app, &user, &action, entities, outcome).await {
             outcome.fail(&error);
         }
     }
@@ -205,51 +203,59 @@ struct Entity {
     dag_id: String,
     run_id: String,
     wanted: Wanted,
+    /// Whether it is just the id of a run, as deletions may have it.
+    is_text: bool,
 }
 
 impl Entity {
-    fn read(dag_id: &str, action: &BulkAction, entity: &Value) -> ApiResult<Self> {
-        let is_update = action.operation == Operation::Update;
-        if let (Value::String(run_id), true) = (entity, is_update) {
-            return Err(ApiError::bad_request(format!(
-                "Bulk update requires a BulkDAGRunBody object, not a string for dag_run_id: {run_id}"
-            )));
-        }
-        let is_text = entity.is_string();
-        let entity = if is_text { json!({"dag_run_id": entity}) } else { entity.clone() };
-        let mut body = Body::from_value(entity, vec!["body".into(), "entities".into()])?;
+    fn read(dag_id: &str, action: &BulkAction, entity: Value, place: Vec<Value>) -> ApiResult<Self> {
+        let is_text = entity.is_string() && action.operation == Operation::Delete;
+        let entity = if is_text { json!({"dag_run_id": entity}) } else { entity };
+        let mut body = Body::from_value(entity, place)?;
         let run_id = body.text("dag_run_id").unwrap_or_default();
         let dag_id = body.optional_text("dag_id").unwrap_or_else(|| dag_id.to_owned());
         let wanted = Wanted::read(&mut body, &action.update_mask)?;
-        if dag_id == "~" || run_id == "~" {
-            let place = if is_text { "BulkDAGRunBody object, not as string" } else { "request body" };
-            return Err(ApiError::bad_request(format!(
-                "When using wildcard in path, dag_id must be specified in {place} for dag_run_id: {run_id}"
-            )));
+        Ok(Self { dag_id, run_id, wanted, is_text })
+    }
+
+    fn require_dag(&self) -> ApiResult<()> {
+        let Self { dag_id, run_id, .. } = self;
+        if dag_id != "~" && run_id != "~" {
+            return Ok(());
         }
-        Ok(Self { dag_id, run_id, wanted })
+        let place = if self.is_text { "BulkDAGRunBody object, not as string" } else { "request body" };
+        Err(ApiError::bad_request(format!(
+            "When using wildcard in path, dag_id must be specified in {place} for dag_run_id: {run_id}"
+        )))
     }
 }
 
 /// Changes or deletes the runs that the entities of a bulk request name. One that is missing fails the whole action
 /// unless missing ones are to be left out; one that cannot be deleted fails alone.
-async fn perform(app: &App, user: &User, dag_id: &str, action: &BulkAction, outcome: &mut Outcome) -> ApiResult<()> {
+async fn perform(
+    app: &App,
+    user: &User,
+    action: &BulkAction,
+    entities: Vec<Entity>,
+    outcome: &mut Outcome,
+) -> ApiResult<()> {
     let mut named = Vec::new();
     let mut missing = BTreeSet::new();
-    for entity in &action.entities {
-        match Entity::read(dag_id, action, entity) {
-            Ok(entity) => match RunKey::find(&app.pool, &entity.dag_id, &entity.run_id).await? {
-                Some(run) => named.push((entity, run)),
-                None => drop(missing.insert(format!("({}, {})", repr(&entity.dag_id), repr(&entity.run_id)))),
-            },
-            Err(error) => outcome.fail(&error),
+    for entity in entities {
+        if let Err(error) = entity.require_dag() {
+            outcome.fail(&error);
+            continue;
+        }
+        match RunKey::find(&app.pool, &entity.dag_id, &entity.run_id).await? {
+            Some(run) => named.push((entity, run)),
+            None => drop(missing.insert(format!("({}, {})", repr(&entity.dag_id), repr(&entity.run_id)))),
         }
     }
     if !missing.is_empty() && action.on_conflict != OnConflict::Skip {
         let missing = missing.into_iter().collect::<Vec<_>>().join(", ");
         return Err(ApiError::not_found(format!("The DagRuns with these identifiers: [{missing}] were not found")));
     }
-    for (Entity { dag_id, run_id, wanted }, run) in named {
+    for (Entity { dag_id, run_id, wanted, .. }, run) in named {
         let done = async {
             if action.operation != Operation::Update {
                 return super::delete_run(app, &dag_id, &run_id, &run).await;

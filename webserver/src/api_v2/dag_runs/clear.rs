@@ -34,9 +34,9 @@ impl Wanted {
     /// Reads the fields without complaining about others.
     fn read(body: &mut Body) -> Self {
         let wanted = Self {
-            dry_run: body.optional_bool("dry_run").unwrap_or(true),
-            only_failed: body.optional_bool("only_failed").unwrap_or_default(),
-            only_new: body.optional_bool("only_new").unwrap_or_default(),
+            dry_run: body.bool_or("dry_run", true),
+            only_failed: body.bool_or("only_failed", false),
+            only_new: body.bool_or("only_new", false),
             run_on_latest_version: body.optional_bool("run_on_latest_version"),
             note: body.optional_text("note"),
         };
@@ -90,11 +90,12 @@ pub(super) async fn clear_many(
         .record(&app, &user, &params)
         .await?;
     let wanted = Wanted::read(&mut body);
+    body.refuse_null("dag_runs", "list_type", "Input should be a valid list");
     let runs = body.optional_list("dag_runs").unwrap_or_default();
     let partitions = Selector::read(&mut body);
     let broken_rule = wanted.broken_rule().map(str::to_owned);
     let broken_rule = broken_rule.or_else(|| partitions.broken_rule("dag_runs (non-empty)", !runs.is_empty()));
-    body.finish_with(broken_rule.as_deref())?;
+    body.finish_with(broken_rule.as_deref()).map_err(ApiError::repeated)?;
     for run in &runs {
         let of_dag = run.get("dag_id").and_then(Value::as_str).unwrap_or(&dag_id);
         if of_dag != "~" {
@@ -143,7 +144,7 @@ async fn of_partitions(app: &App, dag_id: &str, partitions: &Selector) -> ApiRes
     Ok(named)
 }
 
-/// The runs of the list `dag_runs`.
+/// The runs of the list `dag_runs`, each once.
 async fn of_list(app: &App, dag_id: &str, runs: &[Value]) -> ApiResult<Vec<Named>> {
     let mut named: Vec<Named> = Vec::new();
     for run in runs {
@@ -160,6 +161,9 @@ async fn of_list(app: &App, dag_id: &str, runs: &[Value]) -> ApiResult<Vec<Named
             return Err(ApiError::bad_request(format!(
                 "Entry dag_id '{of_dag}' does not match the URL dag_id '{dag_id}'."
             )));
+        }
+        if named.iter().any(|(dag_id, named_run, _)| (dag_id, named_run) == (&of_dag, &run_id)) {
+            continue;
         }
         let run = RunKey::find(&app.pool, &of_dag, &run_id).await?.ok_or_else(|| not_found(&of_dag, &run_id))?;
         named.push((of_dag, run_id, run));

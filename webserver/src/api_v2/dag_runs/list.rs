@@ -12,7 +12,6 @@ use crate::states::{dag_run_states, dag_run_types};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use serde_json::Value;
 
 const SORT_KEYS: &[SortKey] = &[
     key("id", &[("dr.id", "integer")]),
@@ -21,14 +20,16 @@ const SORT_KEYS: &[SortKey] = &[
     key("run_id", &[("dr.run_id", "text")]),
     key("dag_run_id", &[("dr.run_id", "text")]),
     key("logical_date", &[("dr.logical_date", "timestamptz")]),
-    key("partition_date", &[("dr.partition_date", "timestamptz")]),
     key("run_after", &[("dr.run_after", "timestamptz")]),
     key("start_date", &[("dr.start_date", "timestamptz")]),
     key("end_date", &[("dr.end_date", "timestamptz")]),
     key("updated_at", &[("dr.updated_at", "timestamptz")]),
     key("conf", &[("dr.conf", "jsonb")]),
+    key("partition_date", &[("dr.partition_date", "timestamptz")]),
     key("duration", &[(DURATION, "numeric")]),
 ];
+/// Those of them that a list by `POST` has, which come first.
+const BATCH_SORT_KEYS: usize = 11;
 const DURATION: &str = "EXTRACT(EPOCH FROM dr.end_date - dr.start_date)";
 
 #[derive(Debug, Serialize, Default)]
@@ -144,14 +145,11 @@ pub(super) async fn list_batch(
     super::super::bulk::require_wildcard("dag_id", &dag_id)?;
     let mut body = Body::from_bytes(&bytes)?;
     let names: Vec<String> = body.optional_text("order_by").into_iter().collect();
-    let page = Page {
-        offset: body.optional_int_from("page_offset", 0).unwrap_or(0),
-        limit: body.optional_int_from("page_limit", 0).unwrap_or(100),
-    };
+    let page = Page { offset: body.count_or("page_offset", 0), limit: body.count_or("page_limit", 100) };
     let mut filter = Filter::new();
     filter.of_dags(user.readable(), "dr.dag_id");
     filter.one_of(body.optional_texts("dag_ids").unwrap_or_default(), "dr.dag_id");
-    filter.states(states(&mut body, "states", &dag_run_states()), "dr.state");
+    filter.states(body.optional_words("states", &dag_run_states()).unwrap_or_default(), "dr.state");
     for name in ["run_after", "logical_date", "start_date", "end_date"] {
         for (suffix, operator) in RANGE {
             if let Some(time) = body.optional_aware_time(&format!("{name}_{suffix}")) {
@@ -167,20 +165,7 @@ pub(super) async fn list_batch(
     contains_conf(&mut filter, body.optional_text("conf_contains"));
     body.finish()?;
     let names = if names.is_empty() { vec!["id".to_owned()] } else { names };
-    let order = Order::from_names(&mut params, SORT_KEYS, &names);
+    let order = Order::from_names(&mut params, &SORT_KEYS[..BATCH_SORT_KEYS], &names);
     params.check()?;
     collection(&app, &Listing { columns: COLUMNS, source: SOURCE, filter, order }, page).await.map(Json)
-}
-
-/// A list of states, null among them allowed.
-pub(crate) fn states(body: &mut Body, name: &str, words: &[&str]) -> Vec<Option<String>> {
-    let mut states = Vec::new();
-    for value in body.optional_list(name).unwrap_or_default() {
-        match value {
-            Value::Null => states.push(None),
-            Value::String(state) if words.contains(&state.as_str()) => states.push(Some(state)),
-            _ => body.break_rule(name, "unknown state"),
-        }
-    }
-    states
 }

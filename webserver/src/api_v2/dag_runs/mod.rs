@@ -9,7 +9,6 @@ pub(super) mod trigger;
 mod wait;
 
 pub(crate) use creation::NewRuns;
-pub(crate) use list::states;
 pub(crate) use trigger::{Lookup, timetable};
 
 use crate::api_v2::dag_versions::{self, DagVersion};
@@ -178,6 +177,11 @@ async fn delete_run(app: &App, dag_id: &str, run_id: &str, run: &RunKey) -> ApiR
             "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` cannot be deleted in {state} state"
         )));
     }
-    sqlx::query("DELETE FROM dag_run WHERE id = $1").bind(run.id).execute(&app.pool).await?;
-    Ok(())
+    // The callbacks of its deadlines belong to it alone.
+    let mut transaction = app.pool.begin().await?;
+    let statement = "DELETE FROM deadline WHERE dagrun_id = $1 RETURNING callback_id";
+    let callbacks: Vec<Uuid> = sqlx::query_scalar(statement).bind(run.id).fetch_all(&mut *transaction).await?;
+    sqlx::query("DELETE FROM callback WHERE id = ANY($1)").bind(callbacks).execute(&mut *transaction).await?;
+    sqlx::query("DELETE FROM dag_run WHERE id = $1").bind(run.id).execute(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
 }

@@ -147,8 +147,8 @@ pub(super) async fn clear(
         .await?;
     let selector = Selector::read(&mut body);
     let run_id = body.optional_text("run_id");
-    let with_instances = body.optional_bool("clear_task_instances").unwrap_or(false);
-    let dry_run = body.optional_bool("dry_run").unwrap_or(true);
+    let with_instances = body.bool_or("clear_task_instances", false);
+    let dry_run = body.bool_or("dry_run", true);
     body.finish_with(selector.broken_rule("run_id", run_id.is_some()).as_deref())?;
     let dag = app.dags.latest(&app.pool, &dag_id).await?;
     let timetable = timetable(&dag)?;

@@ -58,6 +58,20 @@ impl DagFilter {
         Self { filter, needs_latest_run }
     }
 
+    /// Reads the filters of a request that changes Dags; it has no others.
+    pub(crate) fn of_changes(params: &mut Params, dags: &Dags) -> Self {
+        let mut filter = Filter::new();
+        filter.of_dags(dags, "d.dag_id");
+        if params.bool("exclude_stale").unwrap_or(true) {
+            filter.push(Clause::sql("NOT d.is_stale"));
+        }
+        filter.bool(params, "paused", "d.is_paused");
+        filter.pattern(params, "dag_id", "d.dag_id");
+        tags(params, &mut filter);
+        owners(params, &mut filter);
+        Self { filter, needs_latest_run: false }
+    }
+
     /// The tables that the filter speaks of.
     pub(crate) fn source(&self) -> &'static str {
         if self.needs_latest_run { WITH_LATEST_RUN } else { "dag d" }

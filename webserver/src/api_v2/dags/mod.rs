@@ -159,7 +159,7 @@ async fn patch_many(
         .record(&app, &user, &params)
         .await?;
     let is_paused = pause_wanted(&mut body)?;
-    let filter = DagFilter::from_params(&mut params, &user, user.editable());
+    let filter = DagFilter::of_changes(&mut params, user.editable());
     params.page(&app);
     params.check()?;
     check_mask(&params)?;
@@ -175,9 +175,9 @@ async fn patch_many(
 }
 
 fn pause_wanted(body: &mut Body) -> ApiResult<bool> {
-    let is_paused = body.bool("is_paused");
+    let is_paused = body.bool("is_paused").unwrap_or_default();
     body.finish()?;
-    is_paused.ok_or_else(|| ApiError::unprocessable("is_paused must be true or false"))
+    Ok(is_paused)
 }
 
 fn check_mask(params: &Params) -> ApiResult<()> {

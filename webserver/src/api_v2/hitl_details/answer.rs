@@ -68,7 +68,9 @@ pub(super) async fn answer(
 
 fn read(body: &mut Body) -> ApiResult<Answer> {
     body.require("chosen_options");
+    body.refuse_null("chosen_options", "list_type", "Input should be a valid list");
     let chosen_options = body.optional_texts("chosen_options").unwrap_or_default();
+    body.refuse_null("params_input", "dict_type", "Input should be a valid dictionary");
     let params_input = body.optional_object("params_input").unwrap_or_default();
     body.finish_known()?;
     if chosen_options.is_empty() {

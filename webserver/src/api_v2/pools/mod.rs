@@ -106,6 +106,7 @@ impl PoolFields {
         body.limit_length(alias, 256);
         if is_new {
             body.require("slots");
+            body.refuse_null("slots", "int_type", "Input should be a valid integer");
         }
         let slots = body.optional_int_from("slots", -1);
         let given = body.has("description");

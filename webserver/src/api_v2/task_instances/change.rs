@@ -4,7 +4,6 @@ use super::clear::{How, clear, refusal, set_notes};
 use super::list::{Collection, by_ids};
 use super::missing;
 use super::selection::{Runs, Selected, Tasks, select};
-use crate::api_v2::bulk::{BulkAction, BulkResponse, OnConflict, Operation, actions};
 use crate::api_v2::dag_runs::RunKey;
 use crate::audit::Change;
 use crate::auth::{Resource, User};
@@ -16,9 +15,8 @@ use crate::serialized_dag::SerializedDag;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use chrono::Utc;
-use serde_json::{Value, json};
+use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,8 +27,8 @@ use uuid::Uuid;
 
 /// What a request changes.
 #[derive(Debug)]
-struct Wanted {
-    new_state: Option<TaskInstanceState>,
+pub(super) struct Wanted {
+    pub(super) new_state: Option<TaskInstanceState>,
     note: Option<Option<String>>,
     upstream: bool,
     downstream: bool,
@@ -40,7 +38,7 @@ struct Wanted {
 
 impl Wanted {
     /// Reads the fields that an update mask leaves in.
-    fn read(body: &mut Body, mask: &[String]) -> ApiResult<Self> {
+    pub(super) fn read(body: &mut Body, mask: &[String]) -> ApiResult<Self> {
         let states = [TaskInstanceState::Success, TaskInstanceState::Failed, TaskInstanceState::Skipped];
         let mut new_state = None;
         if body.has("new_state") {
@@ -58,7 +56,7 @@ impl Wanted {
         let note_given = body.has("note");
         let note = body.optional_text("note");
         body.limit_length("note", 1000);
-        let flag = |body: &mut Body, name: &str| body.optional_bool(name).unwrap_or_default();
+        let flag = |body: &mut Body, name: &str| body.bool_or(name, false);
         let upstream = flag(body, "include_upstream");
         let downstream = flag(body, "include_downstream");
         let future = flag(body, "include_future");
@@ -72,13 +70,19 @@ impl Wanted {
 }
 
 /// The task instances that a request names, and their Dag.
-struct Named {
+pub(super) struct Named {
     dag: Arc<SerializedDag>,
     tasks: Tasks,
     instances: Vec<Selected>,
 }
 
-async fn named(app: &App, dag_id: &str, run_id: &str, task_id: &str, map_index: Option<i32>) -> ApiResult<Named> {
+pub(super) async fn named(
+    app: &App,
+    dag_id: &str,
+    run_id: &str,
+    task_id: &str,
+    map_index: Option<i32>,
+) -> ApiResult<Named> {
     let dag = app.dags.latest(&app.pool, dag_id).await?;
     if !dag.tasks.contains_key(task_id) {
         return Err(ApiError::not_found(format!("Task '{task_id}' not found in Dag '{dag_id}'")));
@@ -157,6 +161,9 @@ async fn set_state(
     Ok(altered)
 }
 
+/// A task instance with its start and its end.
+type Dates = (Uuid, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// Gives task instances an end state, with the dates that follow from it.
 pub(crate) async fn mark(
     connection: &mut PgConnection,
@@ -164,24 +171,22 @@ pub(crate) async fn mark(
     state: TaskInstanceState,
 ) -> ApiResult<()> {
     let now = Utc::now();
-    let dates: Vec<(Uuid, bool, bool)> =
-        sqlx::query_as("SELECT id, start_date IS NULL, end_date IS NULL FROM task_instance WHERE id = ANY($1)")
-            .bind(instances.iter().map(|instance| instance.id).collect::<Vec<_>>())
-            .fetch_all(&mut *connection)
-            .await?;
-    let dates: HashMap<Uuid, (bool, bool)> =
-        dates.into_iter().map(|(id, no_start, no_end)| (id, (no_start, no_end))).collect();
+    let dates: Vec<Dates> = sqlx::query_as("SELECT id, start_date, end_date FROM task_instance WHERE id = ANY($1)")
+        .bind(instances.iter().map(|instance| instance.id).collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
+        .await?;
+    let dates: HashMap<Uuid, Dates> = dates.into_iter().map(|dates| (dates.0, dates)).collect();
     let mut transitions = Vec::new();
     for instance in instances {
         let from = instance.state.as_deref().map(str::parse).transpose();
         let from: Option<TaskInstanceState> = from.map_err(|error| ApiError::internal(&error))?;
         let mut wanted = Transition::new(instance.id, &[from], Some(state));
-        let (no_start, no_end) = dates.get(&instance.id).copied().unwrap_or_default();
-        if no_start {
-            wanted = wanted.with("start_date", json!(now));
-        }
-        if no_end {
-            wanted = wanted.with("end_date", json!(now));
+        if let Some((_, start, end)) = dates.get(&instance.id) {
+            if start.is_none() {
+                wanted = wanted.with("start_date", json!(now));
+            }
+            // Also where it is there already, for the duration follows from it.
+            wanted = wanted.with("end_date", json!(end.unwrap_or(now)));
         }
         transitions.push(wanted);
     }
@@ -194,23 +199,48 @@ async fn collection(app: &App, instances: &[Selected]) -> ApiResult<Json<Collect
     Ok(Json(Collection::whole(by_ids(&app.pool, &ids).await?)))
 }
 
+/// The map index that a request names, if any.
+#[derive(Clone, Copy)]
+enum MapIndex<'a> {
+    /// In the query, where it was read.
+    Query(Option<i32>),
+    /// In the path, where it may be no number.
+    Path(&'a str),
+}
+
+impl MapIndex<'_> {
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Query(index) => index.map(|index| index.to_string()),
+            Self::Path(text) => Some(text.to_owned()),
+        }
+    }
+
+    fn parse(self) -> ApiResult<Option<i32>> {
+        match self {
+            Self::Query(index) => Ok(index),
+            Self::Path(text) => PathInt::parse("map_index", text).map(Some),
+        }
+    }
+}
+
 async fn perform(
     app: &App,
     user: &User,
     params: &Params,
     (dag_id, run_id, task_id): (&str, &str, &str),
-    map_index: Option<i32>,
+    map_index: MapIndex<'_>,
     bytes: &RequestBody,
 ) -> ApiResult<Json<Collection>> {
     let mut body = Body::from_bytes(bytes)?;
-    let index = map_index.map(|index| index.to_string());
+    let index = map_index.text();
     let mut path = vec![("dag_id", dag_id), ("dag_run_id", run_id), ("task_id", task_id)];
     path.extend(index.as_deref().map(|index| ("map_index", index)));
     Change { event: "patch_task_instance", method: "PATCH", path: &path, body: Some(body.fields()) }
         .record(app, user, params)
         .await?;
     user.may_write(Resource::Dag)?;
-    let wanted = Wanted::read(&mut body, &params.texts("update_mask"))?;
+    let (map_index, wanted) = ApiError::both(map_index.parse(), Wanted::read(&mut body, &params.texts("update_mask")))?;
     let named = named(app, dag_id, run_id, task_id, map_index).await?;
     apply(app, user, run_id, &named, &wanted, || {
         format!("Task id {task_id} is already in {} state", wanted.new_state.map_or("", TaskInstanceState::as_str))
@@ -219,7 +249,7 @@ async fn perform(
     collection(app, &named.instances).await
 }
 
-async fn apply(
+pub(super) async fn apply(
     app: &App,
     user: &User,
     run_id: &str,
@@ -247,7 +277,7 @@ pub(super) async fn patch(
 ) -> ApiResult<Json<Collection>> {
     let map_index = params.int32("map_index");
     params.check()?;
-    perform(&app, &user, &params, (&dag_id, &run_id, &task_id), map_index, &bytes).await
+    perform(&app, &user, &params, (&dag_id, &run_id, &task_id), MapIndex::Query(map_index), &bytes).await
 }
 
 pub(super) async fn patch_mapped(
@@ -257,8 +287,7 @@ pub(super) async fn patch_mapped(
     Path((dag_id, run_id, task_id, map_index)): Path<(String, String, String, String)>,
     bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
-    let map_index = PathInt::parse("map_index", &map_index)?;
-    perform(&app, &user, &params, (&dag_id, &run_id, &task_id), Some(map_index), &bytes).await
+    perform(&app, &user, &params, (&dag_id, &run_id, &task_id), MapIndex::Path(&map_index), &bytes).await
 }
 
 async fn preview(
@@ -266,11 +295,12 @@ async fn preview(
     user: &User,
     params: &Params,
     (dag_id, run_id, task_id): (&str, &str, &str),
-    map_index: Option<i32>,
+    map_index: MapIndex<'_>,
     bytes: &RequestBody,
 ) -> ApiResult<Json<Collection>> {
     user.may_write(Resource::Dag)?;
-    let wanted = Wanted::read(&mut Body::from_bytes(bytes)?, &params.texts("update_mask"))?;
+    let wanted = Wanted::read(&mut Body::from_bytes(bytes)?, &params.texts("update_mask"));
+    let (map_index, wanted) = ApiError::both(map_index.parse(), wanted)?;
     let named = named(app, dag_id, run_id, task_id, map_index).await?;
     match wanted.new_state {
         Some(state) => collection(app, &affected(app, run_id, &named, &wanted, state).await?).await,
@@ -287,7 +317,7 @@ pub(super) async fn dry_run(
 ) -> ApiResult<Json<Collection>> {
     let map_index = params.int32("map_index");
     params.check()?;
-    preview(&app, &user, &params, (&dag_id, &run_id, &task_id), map_index, &bytes).await
+    preview(&app, &user, &params, (&dag_id, &run_id, &task_id), MapIndex::Query(map_index), &bytes).await
 }
 
 pub(super) async fn dry_run_mapped(
@@ -297,8 +327,7 @@ pub(super) async fn dry_run_mapped(
     Path((dag_id, run_id, task_id, map_index)): Path<(String, String, String, String)>,
     bytes: RequestBody,
 ) -> ApiResult<Json<Collection>> {
-    let map_index = PathInt::parse("map_index", &map_index)?;
-    preview(&app, &user, &params, (&dag_id, &run_id, &task_id), Some(map_index), &bytes).await
+    preview(&app, &user, &params, (&dag_id, &run_id, &task_id), MapIndex::Path(&map_index), &bytes).await
 }
 
 pub(super) async fn patch_group(
@@ -337,82 +366,4 @@ pub(super) async fn dry_run_group(
         Some(state) => collection(&app, &affected(&app, &run_id, &named, &wanted, state).await?).await,
         None => collection(&app, &named.instances).await,
     }
-}
-
-pub(super) async fn patch_many(
-    State(app): State<App>,
-    user: User,
-    Path((dag_id, run_id)): Path<(String, String)>,
-    bytes: RequestBody,
-) -> ApiResult<Json<BulkResponse>> {
-    user.may_write(Resource::Dag)?;
-    let mut body = Body::from_bytes(&bytes)?;
-    let mut response = BulkResponse::default();
-    for action in actions(&mut body)? {
-        let outcome = response.outcome(action.operation);
-        if action.operation == Operation::Create {
-            let detail = "Task instances bulk create is not supported";
-            outcome.fail(&ApiError::new(StatusCode::METHOD_NOT_ALLOWED, detail));
-            continue;
-        }
-        for entity in &action.entities {
-            match perform_one(&app, &user, (&dag_id, &run_id), &action, entity).await {
-                Ok(keys) => keys.into_iter().for_each(|key| outcome.succeed(key)),
-                Err(error) => outcome.fail(&error),
-            }
-        }
-    }
-    Ok(Json(response))
-}
-
-/// Changes or deletes what one entity of a bulk request names, and returns the keys of the task instances.
-async fn perform_one(
-    app: &App,
-    user: &User,
-    (dag_id, run_id): (&str, &str),
-    action: &BulkAction,
-    entity: &Value,
-) -> ApiResult<Vec<String>> {
-    let entity = match entity {
-        Value::String(task_id) => json!({"task_id": task_id}),
-        other => other.clone(),
-    };
-    let mut body = Body::from_value(entity, vec!["body".into(), "entities".into()])?;
-    let task_id = body.text("task_id").unwrap_or_default();
-    let map_index = body.optional_int("map_index").and_then(|index| i32::try_from(index).ok());
-    let dag_id = body.optional_text("dag_id").unwrap_or_else(|| dag_id.to_owned());
-    let run_id = body.optional_text("dag_run_id").unwrap_or_else(|| run_id.to_owned());
-    let wanted = Wanted::read(&mut body, &action.update_mask)?;
-    if dag_id == "~" || run_id == "~" {
-        return Err(ApiError::bad_request(format!(
-            "When using wildcard in path, dag_id and dag_run_id must be specified in request body for task_id: {task_id}"
-        )));
-    }
-    if !user.editable().contains(&dag_id) {
-        let doing = action.operation.name();
-        let detail = format!("User is not authorized to {doing} task instances for DAG '{dag_id}'");
-        return Err(ApiError::forbidden(detail));
-    }
-    let tasks = Tasks::one(&task_id, map_index);
-    let found = select(&app.pool, &dag_id, &Runs::One(run_id.clone()), Some(&tasks), &[]).await?;
-    if found.is_empty() {
-        if action.on_conflict == OnConflict::Skip {
-            return Ok(Vec::new());
-        }
-        let detail = format!("No task instances found for dag_id: {dag_id}, run_id: {run_id}, task_id: {task_id}");
-        return Err(ApiError::not_found(detail));
-    }
-    let key = |found: &Selected| format!("{dag_id}.{run_id}.{}[{}]", found.task_id, found.map_index);
-    let keys = found.iter().map(key).collect();
-    if action.operation == Operation::Delete {
-        let ids: Vec<Uuid> = found.iter().map(|found| found.id).collect();
-        sqlx::query("DELETE FROM task_instance WHERE id = ANY($1)").bind(ids).execute(&app.pool).await?;
-        return Ok(keys);
-    }
-    let named = named(app, &dag_id, &run_id, &task_id, map_index).await?;
-    apply(app, user, &run_id, &named, &wanted, || {
-        format!("Task id {task_id} is already in {} state", wanted.new_state.map_or("", TaskInstanceState::as_str))
-    })
-    .await?;
-    Ok(keys)
 }

@@ -44,7 +44,7 @@ struct Wanted {
 
 impl Wanted {
     fn read(body: &mut Body) -> ApiResult<Self> {
-        let flag = |body: &mut Body, name: &str, default: bool| body.optional_bool(name).unwrap_or(default);
+        let flag = |body: &mut Body, name: &str, default: bool| body.bool_or(name, default);
         let dry_run = flag(body, "dry_run", true);
         let start_date = body.optional_aware_time("start_date");
         let end_date = body.optional_aware_time("end_date");

@@ -1,6 +1,6 @@
 //! Task instances and lists of them.
 
-use crate::api_v2::dag_runs::{RunKey, states};
+use crate::api_v2::dag_runs::RunKey;
 use crate::api_v2::dag_versions::DagVersion;
 use crate::api_v2::jobs::Job;
 use crate::auth::{Resource, User};
@@ -360,7 +360,7 @@ pub(super) async fn list_batch(
     for (name, column) in lists {
         filter.one_of(body.optional_texts(name).unwrap_or_default(), column);
     }
-    filter.states(states(&mut body, "state", &task_instance_states()), "ti.state");
+    filter.states(body.optional_words("state", &task_instance_states()).unwrap_or_default(), "ti.state");
     for name in ["run_after", "logical_date", "start_date", "end_date"] {
         for (suffix, operator) in RANGE {
             if let Some(time) = body.optional_aware_time(&format!("{name}_{suffix}")) {
@@ -373,10 +373,7 @@ pub(super) async fn list_batch(
             filter.float_bound("ti.duration", operator, number);
         }
     }
-    let page = Page {
-        offset: body.optional_int_from("page_offset", 0).unwrap_or(0),
-        limit: body.optional_int_from("page_limit", 0).unwrap_or(100),
-    };
+    let page = Page { offset: body.count_or("page_offset", 0), limit: body.count_or("page_limit", 100) };
     let name = body.optional_text("order_by").unwrap_or_else(|| "id".to_owned());
     body.finish()?;
     let order = Order::from_names(&mut params, &SORT_KEYS[..6], &[name]);

@@ -1,6 +1,7 @@
 //! `/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances`: lists, one instance, tries, changes, clearing.
 
 pub(super) mod attempts;
+mod bulk;
 pub(super) mod change;
 pub(super) mod clear;
 mod dependencies;
@@ -25,7 +26,7 @@ pub(super) fn routes() -> Router<App> {
     const ALL: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances";
     let route = |suffix: &str| format!("{ALL}/{{task_id}}{suffix}");
     Router::new()
-        .route(ALL, get(list::list).patch(change::patch_many))
+        .route(ALL, get(list::list).patch(bulk::patch_many))
         .route(&format!("{ALL}/list"), post(list::list_batch))
         .route(&route(""), get(read).patch(change::patch).delete(delete))
         .route(&route("/dry_run"), patch(change::dry_run))

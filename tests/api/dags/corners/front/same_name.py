@@ -1,0 +1,3 @@
+"""An Airflow Dag file whose name is in both bundles."""
+
+raise ImportError("missing in front")
