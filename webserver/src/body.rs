@@ -265,6 +265,28 @@ impl Body {
         Some(found)
     }
 
+    /// A list of ids of tasks, each alone or with the index of one that is mapped, that may be missing or null.
+    pub(crate) fn optional_task_markers(&mut self, name: &str) -> Option<Vec<(String, Option<i64>)>> {
+        let mut found = Vec::new();
+        for (index, value) in self.optional_list(name)?.into_iter().enumerate() {
+            if let Value::String(task_id) = value {
+                found.push((task_id, None));
+                continue;
+            }
+            let text = "Input should be a valid string";
+            let mut place = self.path(name);
+            place.extend([index.into(), "str".into()]);
+            let no_text = Problem::at("string_type", place.clone(), text, value.clone());
+            place.pop();
+            place.push("tuple[str, int]".into());
+            match task_and_index(&value, place) {
+                Ok((task_id, map_index)) => found.push((task_id, Some(map_index))),
+                Err(problem) => self.problems.extend([no_text, problem]),
+            }
+        }
+        Some(found)
+    }
+
     /// Any JSON value, required.
     pub(crate) fn value(&mut self, name: &str) -> Option<Value> {
         self.require(name);
@@ -355,6 +377,41 @@ impl Body {
 
     fn path(&self, name: &str) -> Vec<Value> {
         self.place.iter().cloned().chain([name.into()]).collect()
+    }
+}
+
+/// What pydantic says of a value that is no pair of a text and a whole number.
+fn task_and_index(value: &Value, mut place: Vec<Value>) -> Result<(String, i64), Problem> {
+    let Value::Array(items) = value else {
+        return Err(Problem::at("tuple_type", place, "Input should be a valid tuple", value.clone()));
+    };
+    let missing = |mut place: Vec<Value>, index: usize| {
+        place.push(index.into());
+        Err(Problem::at("missing", place, "Field required", value.clone()))
+    };
+    match items.as_slice() {
+        [] => missing(place, 0),
+        [_] => missing(place, 1),
+        [Value::String(task_id), index] => {
+            if let Some(number) = index.as_i64().or_else(|| index.as_str()?.trim().parse().ok()) {
+                return Ok((task_id.clone(), number));
+            }
+            place.push(1.into());
+            let unable = "Input should be a valid integer, unable to parse string as an integer";
+            Err(match index {
+                Value::String(_) => Problem::at("int_parsing", place, unable, index.clone()),
+                _ => Problem::at("int_type", place, "Input should be a valid integer", index.clone()),
+            })
+        }
+        [first, _] => {
+            place.push(0.into());
+            Err(Problem::at("string_type", place, "Input should be a valid string", first.clone()))
+        }
+        longer => {
+            let message = format!("Tuple should have at most 2 items after validation, not {}", longer.len());
+            let context = json!({"field_type": "Tuple", "max_length": 2, "actual_length": longer.len()});
+            Err(Problem::at("too_long", place, message, value.clone()).context(context))
+        }
     }
 }
 

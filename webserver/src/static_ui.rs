@@ -97,10 +97,10 @@ async fn page(app: &App, folder: &str) -> Response {
 async fn asset(folder: &FilePath, path: &str, request: Request) -> Response {
     let not_found = || ApiError::not_found("Not Found").into_response();
     let Some(file) = file_within(folder, path) else { return not_found() };
-    let Ok(served) = ServeFile::new(file).try_call(request).await else { return not_found() };
-    if served.status() == StatusCode::NOT_FOUND {
+    if !fs::metadata(&file).await.is_ok_and(|found| found.is_file()) {
         return not_found();
     }
+    let Ok(served) = ServeFile::new(file).try_call(request).await else { return not_found() };
     let mut response = served.map(Body::new);
     let cache = if path.starts_with("assets/") { FOR_EVER } else { "no-cache" };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));

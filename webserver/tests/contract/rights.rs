@@ -327,6 +327,10 @@ async fn dags_in_bodies_and_behind_other_ids_are_guarded_too() {
     let desk = Desk::open().await;
     let backfill = |dag_id: &str| json!({"dag_id": dag_id, "from_date": "2026-11-01T00:00:00Z", "to_date": "2026-11-02T00:00:00Z"});
     let entity = |action: &str, dag_id: &str| {
+        let entity = json!({"dag_id": dag_id, "dag_run_id": "one"});
+        json!({"actions": [{"action": action, "entities": [entity]}]})
+    };
+    let instance = |action: &str, dag_id: &str| {
         let entity = json!({"dag_id": dag_id, "dag_run_id": "one", "task_id": "push"});
         json!({"actions": [{"action": action, "entities": [entity]}]})
     };
@@ -346,7 +350,7 @@ async fn dags_in_bodies_and_behind_other_ids_are_guarded_too() {
             assert_eq!((status, answer), (403, json!({"detail": "Forbidden"})), "{method} {path} {dag_id}");
         }
         let bulk = "/api/v2/dags/~/dagRuns/~/taskInstances";
-        let (status, answer) = desk.eve_writes("PATCH", bulk, entity("delete", dag_id)).await;
+        let (status, answer) = desk.eve_writes("PATCH", bulk, instance("delete", dag_id)).await;
         assert_eq!((status, &answer["delete"]["errors"][0]["status_code"]), (200, &json!(403)), "{answer}");
     }
     // Pausing many pauses what may be changed alone.

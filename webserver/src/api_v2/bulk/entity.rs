@@ -66,8 +66,8 @@ pub(crate) trait BulkEntity {
         mask: &[String],
     ) -> impl Future<Output = ApiResult<()>> + Send;
 
-    /// Deletes an entity; says whether it may be deleted at all.
-    fn delete(connection: &mut PgConnection, key: &str) -> impl Future<Output = ApiResult<bool>> + Send;
+    /// Deletes an entity.
+    fn delete(connection: &mut PgConnection, key: &str) -> impl Future<Output = ApiResult<()>> + Send;
 }
 
 /// Answers a bulk request. What an action cannot do is part of the answer and keeps no other action from being done.
@@ -164,7 +164,7 @@ async fn perform<E: BulkEntity>(app: &App, action: &BulkAction, entities: Vec<Na
             (Operation::Update, true, Named::Fields(fields)) => {
                 E::update(app, &mut transaction, fields, &action.update_mask).await?;
             }
-            (Operation::Delete, true, _) if E::delete(&mut transaction, &key).await? => {}
+            (Operation::Delete, true, _) => E::delete(&mut transaction, &key).await?,
             _ => continue,
         }
         done.push(key);

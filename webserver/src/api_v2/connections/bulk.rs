@@ -51,8 +51,8 @@ impl BulkEntity for Connections {
         fields.masked(mask).update(app, connection, &old).await
     }
 
-    async fn delete(connection: &mut PgConnection, key: &str) -> ApiResult<bool> {
+    async fn delete(connection: &mut PgConnection, key: &str) -> ApiResult<()> {
         sqlx::query("DELETE FROM connection WHERE conn_id = $1").bind(key).execute(connection).await?;
-        Ok(true)
+        Ok(())
     }
 }

@@ -24,6 +24,9 @@ use std::collections::BTreeSet;
 use tradewind_metadata::dag_run::set_state;
 use tradewind_model::state::{DagRunState, TaskInstanceState};
 
+/// The states that a run can be given by hand.
+pub(super) const MARKED_STATES: [&str; 3] = ["queued", "success", "failed"];
+
 /// States of task instances that are being worked on.
 const RUNNING: [&str; 4] = ["running", "deferred", "up_for_reschedule", "awaiting_input"];
 
@@ -35,7 +38,7 @@ struct Wanted {
 
 impl Wanted {
     fn read(body: &mut Body, mask: &[String]) -> ApiResult<Self> {
-        let state = body.optional_word("state", &["queued", "success", "failed"]);
+        let state = body.optional_word("state", &MARKED_STATES);
         let note_given = body.has("note");
         let note = body.optional_text("note");
         body.limit_length("note", 1000);
@@ -239,14 +242,16 @@ async fn perform(
     entities: Vec<Entity>,
     outcome: &mut Outcome,
 ) -> ApiResult<()> {
+    let keys: Vec<_> = entities.iter().map(|entity| (entity.dag_id.clone(), entity.run_id.clone())).collect();
+    let found = RunKey::find_all(&app.pool, &keys).await?;
     let mut named = Vec::new();
     let mut missing = BTreeSet::new();
-    for entity in entities {
+    for (entity, key) in entities.into_iter().zip(keys) {
         if let Err(error) = entity.require_dag() {
             outcome.fail(&error);
             continue;
         }
-        match RunKey::find(&app.pool, &entity.dag_id, &entity.run_id).await? {
+        match found.get(&key).cloned() {
             Some(run) => named.push((entity, run)),
             None => drop(missing.insert(format!("({}, {})", repr(&entity.dag_id), repr(&entity.run_id)))),
         }

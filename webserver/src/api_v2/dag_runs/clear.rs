@@ -1,5 +1,6 @@
 //! `POST …/dagRuns/{dag_run_id}/clear` and `POST /dags/{dag_id}/clearDagRuns`: runs shall run again.
 
+use super::change::MARKED_STATES;
 use super::change::set_note;
 use super::partitions::Selector;
 use super::{RunKey, by_id_on, not_found};
@@ -95,12 +96,11 @@ pub(super) async fn clear_many(
     let partitions = Selector::read(&mut body);
     let broken_rule = wanted.broken_rule().map(str::to_owned);
     let broken_rule = broken_rule.or_else(|| partitions.broken_rule("dag_runs (non-empty)", !runs.is_empty()));
-    body.finish_with(broken_rule.as_deref()).map_err(ApiError::repeated)?;
-    for run in &runs {
-        let of_dag = run.get("dag_id").and_then(Value::as_str).unwrap_or(&dag_id);
-        if of_dag != "~" {
-            user.may_write_dag(of_dag)?;
-        }
+    let runs = read_list(&dag_id, runs);
+    let body = body.finish_with(broken_rule.as_deref().filter(|_| runs.is_ok()));
+    let ((), runs) = ApiError::both(body, runs).map_err(ApiError::repeated)?;
+    for (of_dag, _) in runs.iter().filter(|(of_dag, _)| of_dag != "~") {
+        user.may_write_dag(of_dag)?;
     }
     let named = if partitions.is_used() {
         of_partitions(&app, &dag_id, &partitions).await?
@@ -144,15 +144,35 @@ async fn of_partitions(app: &App, dag_id: &str, partitions: &Selector) -> ApiRes
     Ok(named)
 }
 
+/// The list `dag_runs`: the Dag and the run of each entry. What is wrong anywhere refuses the request.
+fn read_list(dag_id: &str, entries: Vec<Value>) -> ApiResult<Vec<(String, String)>> {
+    let mut runs = Ok(Vec::with_capacity(entries.len()));
+    for (index, entry) in entries.into_iter().enumerate() {
+        let entry =
+            Body::from_value(entry, vec!["body".into(), "dag_runs".into(), index.into()]).and_then(|mut entry| {
+                let run_id = entry.text("dag_run_id").unwrap_or_default();
+                let of_dag = entry.optional_text("dag_id").unwrap_or_else(|| dag_id.to_owned());
+                // The form is that of changes, of which nothing else counts.
+                entry.optional_text("note");
+                entry.optional_word("state", &MARKED_STATES);
+                entry.finish().map(|()| (of_dag, run_id))
+            });
+        runs = ApiError::both(runs, entry).map(|(mut runs, entry): (Vec<_>, _)| {
+            runs.push(entry);
+            runs
+        });
+    }
+    runs
+}
+
 /// The runs of the list `dag_runs`, each once.
-async fn of_list(app: &App, dag_id: &str, runs: &[Value]) -> ApiResult<Vec<Named>> {
+async fn of_list(app: &App, dag_id: &str, runs: &[(String, String)]) -> ApiResult<Vec<Named>> {
+    let mut found = RunKey::find_all(&app.pool, runs).await?;
     let mut named: Vec<Named> = Vec::new();
-    for run in runs {
-        let text = |name: &str| run.get(name).and_then(Value::as_str);
-        let run_id = text("dag_run_id").unwrap_or_default().to_owned();
-        let of_dag = text("dag_id").unwrap_or(dag_id).to_owned();
+    let mut seen = HashSet::new();
+    for (of_dag, run_id) in runs {
         if of_dag == "~" {
-            let shown = crate::python::repr(&run_id);
+            let shown = crate::python::repr(run_id);
             return Err(ApiError::bad_request(format!(
                 "When the URL dag_id is '~', every entry must provide a concrete dag_id (missing on dag_run_id: {shown})."
             )));
@@ -162,11 +182,11 @@ async fn of_list(app: &App, dag_id: &str, runs: &[Value]) -> ApiResult<Vec<Named
                 "Entry dag_id '{of_dag}' does not match the URL dag_id '{dag_id}'."
             )));
         }
-        if named.iter().any(|(dag_id, named_run, _)| (dag_id, named_run) == (&of_dag, &run_id)) {
-            continue;
+        let key = (of_dag.clone(), run_id.clone());
+        if seen.insert(key.clone()) {
+            let run = found.remove(&key).ok_or_else(|| not_found(of_dag, run_id))?;
+            named.push((key.0, key.1, run));
         }
-        let run = RunKey::find(&app.pool, &of_dag, &run_id).await?.ok_or_else(|| not_found(&of_dag, &run_id))?;
-        named.push((of_dag, run_id, run));
     }
     Ok(named)
 }

@@ -24,7 +24,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{FromRow, PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder, Row as _};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 pub(super) fn routes() -> Router<App> {
@@ -95,6 +96,23 @@ impl RunKey {
         let statement = "SELECT id, created_dag_version_id, nullif(bundle_version, '') AS bundle_version, state, \
                          logical_date FROM dag_run WHERE dag_id = $1 AND run_id = $2";
         Ok(sqlx::query_as(statement).bind(dag_id).bind(run_id).fetch_optional(pool).await?)
+    }
+
+    /// Those of these Dags and runs that there are.
+    pub(crate) async fn find_all(
+        pool: &PgPool,
+        runs: &[(String, String)],
+    ) -> ApiResult<HashMap<(String, String), Self>> {
+        let (dag_ids, run_ids): (Vec<&str>, Vec<&str>) =
+            runs.iter().map(|(dag_id, run_id)| (dag_id.as_str(), run_id.as_str())).unzip();
+        let statement = "SELECT dag_id, run_id, id, created_dag_version_id, nullif(bundle_version, '') AS bundle_version, state, \
+                         logical_date FROM dag_run WHERE (dag_id, run_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
+        let rows = sqlx::query(statement).bind(dag_ids).bind(run_ids).fetch_all(pool).await?;
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            found.insert((row.try_get("dag_id")?, row.try_get("run_id")?), Self::from_row(row)?);
+        }
+        Ok(found)
     }
 
     /// The version of the Dag that the run is pinned to; without a bundle version it follows the newest.

@@ -1,6 +1,6 @@
 //! `PATCH /pools`: many pools at once.
 
-use super::{DEFAULT_POOL, PoolFields, TEAMS, check_default_pool};
+use super::{PoolFields, TEAMS, check_default_pool, check_deletable};
 use crate::api_v2::bulk::BulkEntity;
 use crate::api_v2::teams::GivenTeam;
 use crate::auth::Resource;
@@ -47,11 +47,9 @@ impl BulkEntity for Pools {
         fields.masked(mask).update(connection, &name).await
     }
 
-    async fn delete(connection: &mut PgConnection, key: &str) -> ApiResult<bool> {
-        if key == DEFAULT_POOL {
-            return Ok(false);
-        }
+    async fn delete(connection: &mut PgConnection, key: &str) -> ApiResult<()> {
+        check_deletable(key)?;
         sqlx::query("DELETE FROM slot_pool WHERE pool = $1").bind(key).execute(connection).await?;
-        Ok(true)
+        Ok(())
     }
 }

@@ -218,6 +218,10 @@ fn check_default_pool(name: &str, mask: &[String]) -> ApiResult<()> {
     Err(ApiError::bad_request("Only slots and included_deferred can be modified on Default Pool"))
 }
 
+fn check_deletable(name: &str) -> ApiResult<()> {
+    if name == DEFAULT_POOL { Err(ApiError::bad_request("Default Pool can't be deleted")) } else { Ok(()) }
+}
+
 /// A change of any other pool must name all that a pool has.
 ///
 /// Airflow checks this after it has read the body: its complaints name the fields alone.
@@ -236,9 +240,7 @@ async fn delete(State(app): State<App>, user: User, params: Params, Path(name): 
         .record(&app, &user, &params)
         .await?;
     teams::check_existing(&app, &user, TEAMS, &[&name]).await?;
-    if name == DEFAULT_POOL {
-        return Err(ApiError::bad_request("Default Pool can't be deleted"));
-    }
+    check_deletable(&name)?;
     let deleted = sqlx::query("DELETE FROM slot_pool WHERE pool = $1").bind(&name).execute(&app.pool).await?;
     if deleted.rows_affected() == 0 { Err(not_found(&name)) } else { Ok(NoContent) }
 }

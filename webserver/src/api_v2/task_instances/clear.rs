@@ -31,7 +31,7 @@ struct Wanted {
     only_failed: bool,
     only_running: bool,
     reset_dag_runs: bool,
-    task_ids: Option<Vec<Value>>,
+    task_ids: Option<Vec<(String, Option<i64>)>>,
     run_id: Option<String>,
     upstream: bool,
     downstream: bool,
@@ -51,7 +51,7 @@ impl Wanted {
         let only_failed = flag(body, "only_failed", true);
         let only_running = flag(body, "only_running", false);
         let reset_dag_runs = flag(body, "reset_dag_runs", true);
-        let task_ids = body.optional_list("task_ids");
+        let task_ids = body.optional_task_markers("task_ids");
         let run_id = body.optional_text("dag_run_id");
         let upstream = flag(body, "include_upstream", false);
         let downstream = flag(body, "include_downstream", false);
@@ -111,15 +111,11 @@ impl Wanted {
 
     /// The named tasks; `None` for all.
     fn named(&self) -> Option<Tasks> {
-        let markers = self.task_ids.as_ref()?;
         let mut tasks = Tasks::default();
-        for marker in markers {
-            match (marker.as_str(), marker.get(0).and_then(Value::as_str), marker.get(1).and_then(Value::as_i64)) {
-                (Some(task_id), _, _) => drop(tasks.ids.insert(task_id.to_owned())),
-                (None, Some(task_id), Some(index)) => {
-                    tasks.mapped.push((task_id.to_owned(), i32::try_from(index).unwrap_or(-1)));
-                }
-                _ => {}
+        for (task_id, map_index) in self.task_ids.as_ref()? {
+            match map_index {
+                None => drop(tasks.ids.insert(task_id.clone())),
+                Some(index) => tasks.mapped.push((task_id.clone(), i32::try_from(*index).unwrap_or(-1))),
             }
         }
         Some(tasks)

@@ -50,8 +50,8 @@ impl BulkEntity for Variables {
         fields.masked(mask).update(app, connection).await
     }
 
-    async fn delete(connection: &mut PgConnection, key: &str) -> ApiResult<bool> {
+    async fn delete(connection: &mut PgConnection, key: &str) -> ApiResult<()> {
         sqlx::query("DELETE FROM variable WHERE key = $1").bind(key).execute(connection).await?;
-        Ok(true)
+        Ok(())
     }
 }
