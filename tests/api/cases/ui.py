@@ -49,6 +49,9 @@ READINGS = (
 CHANGES = (
     Case("GET", "/ui/structure/structure_data", "dag_id=consume&external_dependencies=true"),
     Case("GET", "/ui/structure/structure_data", "dag_id=unknown"),
+    Case("GET", "/ui/grid/runs/unknown", "order_by=-run_after"),
+    Case("GET", "/ui/grid/runs/unknown", "order_by=id"),
+    Case("GET", "/ui/grid/structure/unknown", "order_by=-run_after"),
     Case("POST", "/ui/auth/token", body={}),
     Case("POST", "/ui/auth/token", body={"token_type": "wrong"}),
 )

@@ -45,9 +45,9 @@ struct Columns {
 }
 
 impl Columns {
-    fn from_params(app: &App, params: &mut Params, dag: &SerializedDag) -> ApiResult<Self> {
+    fn from_params(app: &App, params: &mut Params, dag_id: &str, order: &[String]) -> ApiResult<Self> {
         let mut filter = Filter::new();
-        filter.equal_text("dr.dag_id", &dag.dag_id);
+        filter.equal_text("dr.dag_id", dag_id);
         filter.time_range(params, "run_after", "dr.run_after");
         let types = params.states("run_type", "run type", &dag_run_types(), &["none"]);
         filter.states(types, "dr.run_type");
@@ -55,14 +55,7 @@ impl Columns {
         filter.states(states, "dr.state");
         filter.search(params, "triggering_user", "triggering_user_prefix", "dr.triggering_user_name", true);
         let page = params.page(app);
-        let given = params.texts("order_by");
-        // Without a wish the timetable says in what order its runs follow each other.
-        let names: Vec<String> = if given.is_empty() || given == ["id"] {
-            timetable(dag)?.run_ordering().iter().map(|name| (*name).to_owned()).collect()
-        } else {
-            given
-        };
-        let order = Order::from_names(params, SORT_KEYS, &names);
+        let order = Order::from_names(params, SORT_KEYS, order);
         params.check()?;
         Ok(Self { filter, order, page })
     }
@@ -72,6 +65,17 @@ impl Columns {
         self.order.push_to(query);
         query.push(" LIMIT ").push_bind(self.page.limit).push(" OFFSET ").push_bind(self.page.offset);
     }
+}
+
+/// The wish for an order of the columns; empty without one.
+fn wished_order(params: &mut Params) -> Vec<String> {
+    let given = params.texts("order_by");
+    if given == ["id"] { Vec::new() } else { given }
+}
+
+/// Without a wish the timetable says in what order its runs follow each other.
+fn own_order(dag: &SerializedDag) -> ApiResult<Vec<String>> {
+    Ok(timetable(dag)?.run_ordering().iter().map(|name| (*name).to_owned()).collect())
 }
 
 async fn latest(app: &App, dag_id: &str) -> ApiResult<Arc<SerializedDag>> {
@@ -88,7 +92,9 @@ async fn structure(
     user.may_read(Resource::Dag)?;
     let subset = subset(&mut params);
     let dag = latest(&app, &dag_id).await?;
-    let columns = Columns::from_params(&app, &mut params, &dag)?;
+    let wished = wished_order(&mut params);
+    let order = if wished.is_empty() { own_order(&dag)? } else { wished };
+    let columns = Columns::from_params(&app, &mut params, &dag_id, &order)?;
     let rows = |dag: &SerializedDag| {
         let shown = subset.as_ref().map_or(Cow::Borrowed(dag), |subset| Cow::Owned(dag.subset(subset)));
         grid_nodes(&shown, app.options.topological_order)
@@ -161,8 +167,13 @@ async fn runs(
     Path(dag_id): Path<String>,
 ) -> ApiResult<Json<serde_json::Value>> {
     user.may_read(Resource::Dag)?;
-    let dag = latest(&app, &dag_id).await?;
-    let columns = Columns::from_params(&app, &mut params, &dag)?;
+    // Runs in an order that is wished for need no Dag: of an unknown one there are none.
+    let mut order = wished_order(&mut params);
+    if order.is_empty() {
+        let dag = latest(&app, &dag_id).await?;
+        order = own_order(&dag)?;
+    }
+    let columns = Columns::from_params(&app, &mut params, &dag_id, &order)?;
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!("SELECT {RUN_COLUMNS} FROM dag_run dr"));
     columns.push_to(&mut query);
     let rows: Vec<GridRow> = query.build_query_as().fetch_all(&app.pool).await?;
