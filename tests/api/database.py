@@ -61,12 +61,26 @@ class Tables:
             "select 'select ' || string_agg(format('setval(%L, %s, %L)', format('public.%I', sequencename),"
             " coalesce(last_value, 1), last_value is not null), ', ') from pg_sequences where schemaname = 'public'"
         ).fetchone()
+        # How many rows a table has, and the transactions that wrote them: whatever writes to it changes one of these.
+        marks = (f"select '{name}', count(*), sum(xmin::text::bigint) from public.{name}" for name in self.names)
+        self.marks_query = " union all ".join(marks)
+        self.marks = self._marks()
+
+    def _marks(self) -> dict[str, tuple]:
+        return {name: tuple(marks) for name, *marks in self.connection.execute(self.marks_query)}
+
+    def _written(self) -> list[str]:
+        """Tables that were written to since they were pristine."""
+        return [name for name, marks in self._marks().items() if marks != self.marks[name]]
+
+    @staticmethod
+    def _query(names: list[str]) -> str:
         sides = []
-        for name in self.names:
+        for name in names:
             before, after = (f"select to_jsonb(t)::text r from {schema}.{name} t" for schema in (PRISTINE, "public"))
             sides.append(f"select '{name}', 'before', r from ({before} except all {after}) b")
             sides.append(f"select '{name}', 'after', r from ({after} except all {before}) a")
-        self.query = " union all ".join(sides)
+        return " union all ".join(sides)
 
     def _key(self, name: str) -> list[str]:
         rows = self.connection.execute(
@@ -79,7 +93,9 @@ class Tables:
     def changes(self) -> dict[str, dict]:
         """By table: rows `added`, keys of rows `removed`, and key and new values of rows `changed`."""
         sides: dict[str, dict[str, dict]] = {}
-        for name, side, text in self.connection.execute(self.query):
+        if not (written := self._written()):
+            return {}
+        for name, side, text in self.connection.execute(self._query(written)):
             row = json.loads(text)
             key = json.dumps([row[column] for column in self.keys[name]])
             sides.setdefault(name, {"before": {}, "after": {}})[side][key] = row
@@ -109,3 +125,4 @@ class Tables:
         statements.append(self.sequences)
         with self.connection.transaction():
             self.connection.execute(";".join(statements))
+        self.marks = self._marks()
