@@ -11,6 +11,7 @@ pub mod frames;
 pub mod jwt;
 pub mod log_format;
 pub mod log_path;
+pub mod log_token;
 pub mod pyhost_protocol;
 pub mod python_json;
 pub mod secrets_masker;

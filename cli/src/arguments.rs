@@ -74,6 +74,9 @@ pub(crate) enum Component {
         /// Queues to take from, `*` for all of them [default: the option worker_queues of [tradewind]].
         #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
         queues: Vec<String>,
+        /// Does not serve the logs of this machine [default: unless the option worker_serves_logs of [tradewind] is set].
+        #[arg(long)]
+        skip_serve_logs: bool,
         /// What it calls itself, as its fleet has chosen.
         #[arg(long, env = "TRADEWIND_WORKER_ID", hide = true)]
         id: Option<Uuid>,

@@ -25,7 +25,7 @@ use tradewind_secrets::{self as secrets, Secrets};
 use tradewind_supervisor::evaluator::{self, Evaluator};
 use tradewind_supervisor::pyhost::{self, Idle, PyHost};
 use tradewind_webserver::{Network, WebServer};
-use tradewind_worker::{self as worker, SlotBounds, Worker};
+use tradewind_worker::{self as worker, LogServer, LogServing, SlotBounds, Worker};
 use uuid::Uuid;
 
 use crate::arguments::Component;
@@ -86,7 +86,10 @@ async fn work(component: Component, config: Config, shutdown: CancellationToken)
     match component {
         Component::Scheduler => run_scheduler(&config, shutdown).await,
         Component::DagProcessor { num_runs } => run_dag_processor(&config, num_runs, shutdown).await,
-        Component::Worker { slots, queues, id } => run_worker(&config, slots, queues, id, shutdown).await,
+        Component::Worker { slots, queues, skip_serve_logs, id } => {
+            let log_server = log_server(&config, skip_serve_logs)?;
+            run_worker(&config, slots, queues, log_server, id, shutdown).await
+        }
         Component::Webserver { host, port, proxy_headers, forwarded_allow_ips, id } => {
             let proxies = if proxy_headers { forwarded_allow_ips } else { Vec::new() };
             let address = id.is_none().then_some((host, port));
@@ -180,6 +183,7 @@ async fn run_worker(
     config: &Config,
     slots: Option<u32>,
     queues: Vec<String>,
+    log_server: Option<LogServer>,
     id: Option<Uuid>,
     shutdown: CancellationToken,
 ) -> Result<()> {
@@ -196,15 +200,24 @@ async fn run_worker(
     let reserve = Idle { tasks: idle, dag_files: 0 };
     let keeper = environment::keeper(config, &database, Environment::Worker, reserve).await?;
     let logs = keeper.as_ref().map(Keeper::logs);
-    let outcome = run_tasks(config, options, id, reserve, database, keeper, shutdown).await;
+    let serving = log_server.as_ref().map(LogServer::state);
+    let stop = CancellationToken::new();
+    let log_server = log_server.map(|server| tokio::spawn(server.run(stop.clone())));
+    let outcome = run_tasks(config, options, id, serving, reserve, database, keeper, shutdown).await;
+    stop.cancel();
+    if let Some(log_server) = log_server {
+        log_server.await.ok();
+    }
     send_rest(logs).await;
     outcome
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a worker is made of, once")]
 async fn run_tasks(
     config: &Config,
     options: worker::Options,
     id: Option<Uuid>,
+    logs: Option<watch::Receiver<LogServing>>,
     reserve: Idle,
     database: Database,
     mut keeper: Option<Keeper>,
@@ -229,7 +242,8 @@ async fn run_tasks(
     if let Some(id) = id {
         worker = worker.with_id(id);
     }
-    let monitor = Monitor::start("worker", Sign::Worker(worker.status()), config, database.pool()).await?;
+    let sign = Sign::Worker { status: worker.status(), logs };
+    let monitor = Monitor::start("worker", sign, config, database.pool()).await?;
     let monitor = monitor.with_environment(health);
     let (sender, readiness) = watch::channel(true);
     let following = keeper.map(|keeper| tokio::spawn(keeper.follow(host.clone(), sender, shutdown.clone())));
@@ -240,6 +254,14 @@ async fn run_tasks(
     following.inspect(JoinHandle::abort);
     host.stop().await;
     outcome
+}
+
+/// What serves the logs of this machine, unless it shall not.
+fn log_server(config: &Config, skip: bool) -> Result<Option<LogServer>> {
+    if skip || !config.bool("tradewind", "worker_serves_logs")? {
+        return Ok(None);
+    }
+    Ok(Some(LogServer::from_config(config)?))
 }
 
 /// Sends what is left of the logs of environments that were built.

@@ -27,7 +27,7 @@ use tradewind_metadata::job::JobType;
 use tradewind_telemetry::process::Meter;
 use tradewind_telemetry::{self as telemetry, Telemetry};
 use tradewind_webserver::Connections;
-use tradewind_worker::Status;
+use tradewind_worker::{LogServing, Status};
 
 /// How often the recorder drops what nobody asks for any more.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -59,7 +59,12 @@ pub(crate) enum Sign {
         others: Option<watch::Receiver<Vec<Shown>>>,
     },
     /// The same; and what the worker is doing is shown.
-    Worker(watch::Receiver<Status>),
+    Worker {
+        /// What it is doing.
+        status: watch::Receiver<Status>,
+        /// Whether the logs of its machine are served; none where it does not serve them.
+        logs: Option<watch::Receiver<LogServing>>,
+    },
 }
 
 /// The monitor of a process.
@@ -208,9 +213,12 @@ impl Subject {
                 }
                 self.examine_database(details).await
             }
-            Sign::Worker(status) => {
-                let status = *status.borrow();
-                self.examine_database(json!({ "worker": status })).await
+            Sign::Worker { status, logs } => {
+                let mut details = json!({ "worker": *status.borrow() });
+                if let Some(logs) = logs {
+                    details["log_server"] = json!(*logs.borrow());
+                }
+                self.examine_database(details).await
             }
         }
     }

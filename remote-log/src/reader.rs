@@ -57,6 +57,11 @@ impl Reader {
         Ok(TaskLogs::from_config(config)?.map(|logs| Self { place: logs.place, client: OnceCell::new() }))
     }
 
+    /// Whether lines are there a moment after they were written, so that the log of a running attempt is found.
+    pub fn is_live(&self) -> bool {
+        matches!(self.place, Place::CloudWatch(_))
+    }
+
     /// Reads a log by its path below the log folder. What goes wrong is among the sources, in words.
     pub async fn read(&self, relative: &Path) -> RemoteLog {
         match (self.client().await, &self.place) {

@@ -41,21 +41,30 @@ impl Component {
     /// When its log cannot be written.
     #[must_use]
     pub fn official_scheduler(deployment: &Deployment, executor: &str) -> Self {
-        let mut scheduler = Self::new(deployment, "official-scheduler", &[]);
-        let mut command = Command::new(program::workspace().join(".venv/bin/airflow"));
-        let variables = scheduler.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        Self::official(deployment, "official-scheduler", "airflow", &["scheduler", "--skip-serve-logs"])
+            .with("PYTHONPATH", program::workspace().join("tests/chaos/official"))
+            .with("AIRFLOW__CORE__EXECUTOR", executor)
+            .with("AIRFLOW__API_AUTH__JWT_SECRET", "for tests, and for nothing else at all")
+    }
+
+    /// A program of the environment of official Airflow, configured as the deployment is.
+    ///
+    /// # Panics
+    /// When its log cannot be written.
+    #[must_use]
+    pub fn official(deployment: &Deployment, name: &str, program: &str, arguments: &[&str]) -> Self {
+        let mut component = Self::new(deployment, name, &[]);
+        let mut command = Command::new(program::workspace().join(".venv/bin").join(program));
+        let variables = component.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
         program::without_configuration(&mut command)
-            .args(["scheduler", "--skip-serve-logs"])
+            .args(arguments)
             .envs(variables)
-            .env("PYTHONPATH", program::workspace().join("tests/chaos/official"))
-            .env("AIRFLOW__CORE__EXECUTOR", executor)
-            .env("AIRFLOW__API_AUTH__JWT_SECRET", "for tests, and for nothing else at all")
             .process_group(0)
             .stdin(Stdio::null());
-        let log = File::options().append(true).open(&scheduler.log).expect("a log file");
+        let log = File::options().append(true).open(&component.log).expect("a log file");
         command.stdout(log.try_clone().expect("another descriptor")).stderr(log);
-        scheduler.command = command;
-        scheduler
+        component.command = command;
+        component
     }
 
     /// Adds a variable to its environment.

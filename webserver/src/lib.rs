@@ -34,6 +34,7 @@ mod refusal;
 mod request_body;
 mod run_id;
 mod serialized_dag;
+mod served_logs;
 mod shared_answer;
 mod signed_token;
 mod single_flight;

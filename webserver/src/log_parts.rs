@@ -26,6 +26,12 @@ impl Parts {
     pub(crate) fn is_empty(&self) -> bool {
         self.texts.is_empty()
     }
+
+    /// Adds those of another place.
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.sources.extend(more.sources);
+        self.texts.extend(more.texts);
+    }
 }
 
 impl From<RemoteLog> for Parts {
@@ -80,6 +86,15 @@ impl LogFiles {
             files.stamps.push((path, stamp.into()));
         }
         Ok((parts, files))
+    }
+
+    /// Whether there is any such file.
+    pub(crate) fn exist(base: &Path, relative: &Path) -> bool {
+        let path = base.join(relative);
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+            return false;
+        };
+        starting_with(folder, name).is_ok_and(|files| !files.is_empty())
     }
 
     /// Whether they are still what they were.
@@ -138,6 +153,8 @@ pub(crate) mod tests {
         assert_eq!(parts.texts, ["a", "b"]);
         assert!(parts.sources[0].ends_with("attempt=1.log"), "{parts:?}");
         assert_eq!(files.stamps.len(), 3, "the folder and two files");
+        assert!(LogFiles::exist(folder.path(), Path::new("attempt=2.log")));
+        assert!(!LogFiles::exist(folder.path(), Path::new("attempt=3.log")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::openapi::Documents;
 use crate::options::{Options, OptionsError};
 use crate::run_id::RunIdRule;
 use crate::serialized_dag::DagCache;
+use crate::served_logs::ServedLogs;
 use crate::shared_answer::SharedAnswers;
 use crate::single_flight::SingleFlight;
 use bytes::Bytes;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub masker: SecretsMasker,
     /// Reads logs of attempts from where they go besides files, if they go anywhere.
     pub remote_logs: Option<Reader>,
+    /// Asks workers and triggerers on other machines for logs.
+    pub served_logs: ServedLogs,
     /// What the database says of attempts whose logs are read.
     pub logged_attempts: LoggedAttempts,
     /// Logs whose files have not changed since.
@@ -106,6 +109,7 @@ impl App {
             fernet: Fernet::new(&config.string("core", "fernet_key")?)?,
             masker: SecretsMasker::from_config(&config)?,
             remote_logs: Reader::from_config(&config)?,
+            served_logs: ServedLogs::new(&config, &options)?,
             logged_attempts: LoggedAttempts::default(),
             logs: KeptLogs::default(),
             checked_tokens: CheckedTokens::default(),

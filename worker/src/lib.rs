@@ -10,6 +10,7 @@ mod attempt;
 mod ending;
 mod heartbeat;
 mod intake;
+mod log_server;
 mod metric;
 mod options;
 mod presence;
@@ -19,6 +20,7 @@ mod slots;
 mod worker;
 
 pub use intake::Source;
+pub use log_server::{LogServer, LogServing};
 pub use options::Options;
 pub use protection::{Lease, Pace, Protection};
 pub use slots::SlotBounds;

@@ -17,6 +17,8 @@ pub(super) const TRADEWIND: &[ConfigOption] = &[
     option("tradewind", "worker_queues", Some("default"), Kind::Text, false),
     // Seconds that running tasks get to end after SIGTERM before they are killed.
     option("tradewind", "worker_drain_timeout", Some("600"), Kind::Float, false),
+    // Whether a worker serves the logs of its machine on [logging] worker_log_server_port (`--skip-serve-logs`: not).
+    option("tradewind", "worker_serves_logs", Some("True"), Kind::Boolean, false),
     // Children forked ahead of need.
     option("tradewind", "worker_idle_children", Some("1"), Kind::Integer, false),
     // Longest time in seconds between two parses of a Dag file that stays the same; the rows of its Dags are refreshed without parsing.
@@ -129,8 +131,10 @@ pub(super) const CELERY: &[ConfigOption] = &[
 ];
 
 /// Options that Airflow reads and its description leaves out.
-pub(super) const UNDOCUMENTED: &[ConfigOption] =
-    &[option("scheduler", "num_stuck_in_queued_retries", Some("2"), Kind::Integer, false)];
+pub(super) const UNDOCUMENTED: &[ConfigOption] = &[
+    option("scheduler", "num_stuck_in_queued_retries", Some("2"), Kind::Integer, false),
+    option("webserver", "log_request_clock_grace", Some("30"), Kind::Integer, false),
+];
 
 /// Airflow's options.
 #[rustfmt::skip]

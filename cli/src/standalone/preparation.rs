@@ -134,6 +134,10 @@ impl Variables {
         if untouched("tradewind", "worker_drain_timeout")? {
             self.set("AIRFLOW__TRADEWIND__WORKER_DRAIN_TIMEOUT", "0");
         }
+        // Its web server reads the files: no port that other machines reach is opened for nothing.
+        if untouched("tradewind", "worker_serves_logs")? {
+            self.set("AIRFLOW__TRADEWIND__WORKER_SERVES_LOGS", "False");
+        }
         Ok(())
     }
 

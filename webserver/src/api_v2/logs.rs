@@ -6,6 +6,7 @@ use crate::kept::{SharedWork, Snapshot};
 use crate::kept_logs::{Form, Told};
 use crate::log_parts::{LogFiles, Parts};
 use crate::query::{Params, PathInt};
+use crate::served_logs::{Fetched, Kind, Served};
 use crate::signed_token;
 use crate::state::App;
 use crate::task_log::{Message, TaskLog};
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{io, iter};
 use tradewind_airflow::log_path::{Attempt, LogPaths};
+use tradewind_remote_log::Reader;
 
 /// Carries the token to go on reading when the log is sent as lines.
 const CONTINUATION: &str = "airflow-continuation-token";
@@ -32,6 +34,10 @@ pub(super) fn routes() -> Router<App> {
         .route(&format!("{INSTANCE}/logs/{{try_number}}"), get(read))
         .route(&format!("{INSTANCE}/externalLogUrl/{{try_number}}"), get(external_url))
 }
+
+/// Attempts that have ended, or rest in between. Their logs are asked of workers where nothing else is found.
+const ENDED: [&str; 7] =
+    ["success", "failed", "skipped", "upstream_failed", "removed", "up_for_retry", "up_for_reschedule"];
 
 /// Which attempt: Dag, run, task, map index, number of the attempt.
 type AttemptKey = (String, String, String, i32, i32);
@@ -56,6 +62,11 @@ struct AttemptRow {
     try_number: i32,
     updated_at: Option<Timestamp>,
     logical_date: Option<Timestamp>,
+    /// The machine whose worker has it.
+    hostname: Option<String>,
+    /// The job of the triggerer that waits for it.
+    triggerer_id: Option<i32>,
+    triggerer_hostname: Option<String>,
 }
 
 impl LoggedAttempt {
@@ -86,6 +97,39 @@ impl LoggedAttempt {
     fn is_in(&self, states: &[&str]) -> bool {
         self.row.state.as_deref().is_some_and(|state| states.contains(&state))
     }
+
+    /// Files of the log that are not here, and that official Airflow would ask other machines for (`FileTaskHandler._read`); this asks
+    /// the file system.
+    fn elsewhere(&self, sent: Sent) -> Vec<Served> {
+        let path = self.relative.to_string_lossy();
+        let (row, mut files) = (&self.row, Vec::new());
+        let mut add = |kind, host: &Option<String>, file: String| {
+            files.push(Served { kind, host: host.clone().unwrap_or_default(), file });
+        };
+        if self.is_in(&["running", "deferred"]) {
+            if sent != Sent::All && !self.base.join(&self.relative).exists() {
+                add(Kind::Worker, &row.hostname, path.to_string());
+            }
+            let of_trigger = row.triggerer_id.map(|id| format!("{path}.trigger.{id}.log"));
+            if let Some(file) = of_trigger.filter(|file| !self.base.join(file).exists()) {
+                add(Kind::Trigger, &row.triggerer_hostname, file);
+            }
+        } else if self.is_in(&ENDED) && sent == Sent::Nothing && !LogFiles::exist(&self.base, &self.relative) {
+            add(Kind::Worker, &row.hostname, path.to_string());
+        }
+        files
+    }
+}
+
+/// What of a log was found where logs are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// Nothing, or logs are not sent.
+    Nothing,
+    /// What the attempt had written before it paused.
+    Parts,
+    /// Whatever it has written.
+    All,
 }
 
 /// The task instance when it is in that attempt, else what history knows of it.
@@ -144,6 +188,7 @@ async fn whole(app: &App, attempt: &Arc<LoggedAttempt>, form: Form) -> ApiResult
         return Ok(told);
     }
     let remote = remote(app, attempt).await;
+    let served = served(app, attempt, remote.as_ref()).await?;
     let _turn = app.logs.turn().await;
     // Somebody else may have been faster.
     if let Some(told) = kept(app, attempt, form).await? {
@@ -152,8 +197,9 @@ async fn whole(app: &App, attempt: &Arc<LoggedAttempt>, form: Form) -> ApiResult
     let (app, attempt) = (app.clone(), Arc::clone(attempt));
     // In one go: each step is short.
     blocking(move || {
-        let is_all_in_files = remote.is_none();
-        let (local, files) = LogFiles::read(&attempt.base, &attempt.relative)?;
+        let is_all_in_files = remote.is_none() && served.parts.sources.is_empty();
+        let (mut local, files) = LogFiles::read(&attempt.base, &attempt.relative)?;
+        local.extend(served.parts);
         let remote = remote.unwrap_or_default();
         let is_missing = remote.is_empty() && local.is_empty();
         let log = TaskLog::merged(remote, local);
@@ -172,9 +218,9 @@ async fn whole(app: &App, attempt: &Arc<LoggedAttempt>, form: Form) -> ApiResult
     .await
 }
 
-/// What was told before, where nothing has changed since: nobody knows that of a log that is sent elsewhere.
+/// What was told before, where nothing has changed since: nobody knows that of a log that is sent elsewhere, or that a trigger writes.
 async fn kept(app: &App, attempt: &Arc<LoggedAttempt>, form: Form) -> ApiResult<Option<Told>> {
-    if app.remote_logs.is_some() {
+    if app.remote_logs.is_some() || attempt.row.triggerer_id.is_some() {
         return Ok(None);
     }
     let (app, attempt) = (app.clone(), Arc::clone(attempt));
@@ -183,13 +229,15 @@ async fn kept(app: &App, attempt: &Arc<LoggedAttempt>, form: Form) -> ApiResult<
 
 /// What has come to the log after so many messages.
 async fn after(app: &App, attempt: &Arc<LoggedAttempt>, position: u64, form: Form) -> ApiResult<Told> {
-    let remote = remote(app, attempt).await.unwrap_or_default();
+    let remote = remote(app, attempt).await;
+    let served = served(app, attempt, remote.as_ref()).await?;
     let _turn = app.logs.turn().await;
     let attempt = Arc::clone(attempt);
     let position = usize::try_from(position).unwrap_or(usize::MAX);
     blocking(move || {
-        let (local, _) = LogFiles::read(&attempt.base, &attempt.relative)?;
-        let messages = TaskLog::merged(remote, local).messages;
+        let (mut local, _) = LogFiles::read(&attempt.base, &attempt.relative)?;
+        local.extend(served.parts);
+        let messages = TaskLog::merged(remote.unwrap_or_default(), local).messages;
         tell(messages.get(position..).unwrap_or_default(), messages.len(), form)
     })
     .await
@@ -201,6 +249,23 @@ async fn remote(app: &App, attempt: &LoggedAttempt) -> Option<Parts> {
         Some(reader) => Some(reader.read(&attempt.relative).await.into()),
         None => None,
     }
+}
+
+/// What other machines have of the log, where they have to be asked. No turn is held meanwhile.
+async fn served(app: &App, attempt: &Arc<LoggedAttempt>, remote: Option<&Parts>) -> ApiResult<Fetched> {
+    let sent = match remote {
+        Some(parts) if !parts.is_empty() => {
+            if app.remote_logs.as_ref().is_some_and(Reader::is_live) {
+                Sent::All
+            } else {
+                Sent::Parts
+            }
+        }
+        _ => Sent::Nothing,
+    };
+    let attempt = Arc::clone(attempt);
+    let files = blocking(move || Ok(attempt.elsewhere(sent))).await?;
+    Ok(if files.is_empty() { Fetched::default() } else { app.served_logs.fetch(&files).await })
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> ApiResult<T> {

@@ -10,6 +10,7 @@ mod connections;
 mod key_sets;
 mod partitions;
 mod rights;
+mod served_logs;
 mod server;
 mod teams;
 mod waiting;
