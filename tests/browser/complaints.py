@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from playwright.sync_api import Page, Request, Response
 
 # The UI of the wheel asks for this file to check SQL, and does without it where it is missing. The wheel lacks it,
 # so official Airflow answers 404, too.
 MISSING_IN_THE_WHEEL = "/static/wasm/sqlparser_rs_wasm.js"
+
+
+# What is asked of the server's APIs, not of its files.
+API = re.compile(r"/(api/v2|ui|auth)/")
+# What differs between two installations with the same Dags: ids, moments, and what is drawn.
+DRAWN = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d[T ][0-9:.]+(Z|[+-]\d\d:?\d\d)?(_\w+)?|\b\d+\b"
+)
 
 
 class Complaints:
@@ -22,6 +31,8 @@ class Complaints:
         self.found: list[str] = []
         self.logged_in = False
         self.expected: set[int] = set()
+        #: Requests to the API with the status of the answer, without what differs between installations.
+        self.requests: set[str] = set()
         self._page = page
         self._unanswered: set[Request] = set()
         page.on("console", self._console)
@@ -54,6 +65,11 @@ class Complaints:
             self.found.append(f"console: {message.text}")
 
     def _response(self, response: Response) -> None:
+        url = urlsplit(response.url)
+        if API.match(url.path):
+            names = sorted({name for name, _ in parse_qsl(url.query, keep_blank_values=True)})
+            asked = DRAWN.sub("*", unquote(url.path)) + (f"?{'&'.join(names)}" if names else "")
+            self.requests.add(f"{response.status} {response.request.method} {asked}")
         if response.status < 400 or response.status in self.expected:
             return
         if response.status == 401 and not self.logged_in:

@@ -90,6 +90,7 @@ class Visitor:
             yield visitor
             visitor.complaints.wait_for_answers(30_000)
             self.complaints.found += visitor.complaints.found
+            self.complaints.requests |= visitor.complaints.requests
         finally:
             context.close()
 
