@@ -41,8 +41,10 @@ struct Queue<W: Work> {
 
 struct Waiting<W: Work> {
     item: W::Item,
-    answer: oneshot::Sender<ApiResult<W::Outcome>>,
+    answer: Answer<W>,
 }
+
+type Answer<W> = oneshot::Sender<ApiResult<<W as Work>::Outcome>>;
 
 impl<W: Work> Batches<W> {
     /// Nothing waits yet.
@@ -74,12 +76,12 @@ impl<W: Work> Line<W> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch; where nothing waits, whoever comes next has to depart.
-    fn next(&self) -> Option<(Vec<W::Item>, Vec<oneshot::Sender<ApiResult<W::Outcome>>>)> {
+    /// The next batch, empty where nothing waits: then whoever comes next has to depart.
+    fn next(&self) -> (Vec<W::Item>, Vec<Answer<W>>) {
         let mut queue = self.lock();
         let size = queue.waiting.len().min(LARGEST);
         queue.is_under_way = size > 0;
-        (size > 0).then(|| queue.waiting.drain(..size).map(|waiting| (waiting.item, waiting.answer)).unzip())
+        queue.waiting.drain(..size).map(|waiting| (waiting.item, waiting.answer)).unzip()
     }
 
     async fn run(&self, items: Vec<W::Item>) -> Vec<ApiResult<W::Outcome>> {
@@ -103,7 +105,11 @@ struct Departing<W: Work>(Arc<Line<W>>);
 
 impl<W: Work> Departing<W> {
     async fn work_off(self) {
-        while let Some((items, answers)) = self.0.next() {
+        loop {
+            let (items, answers) = self.0.next();
+            if items.is_empty() {
+                return;
+            }
             let outcomes = self.0.run(items).await;
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // Who asked may have left.
