@@ -122,8 +122,9 @@ impl Body {
                 "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
                 _ => self.complain("bool_parsing", name, unable, Value::String(text)),
             },
-            Value::Number(number) if number.as_i64() == Some(0) => Some(false),
-            Value::Number(number) if number.as_i64() == Some(1) => Some(true),
+            Value::Number(number) if number.as_f64() == Some(0.0) => Some(false),
+            Value::Number(number) if number.as_f64() == Some(1.0) => Some(true),
+            Value::Number(number) if !number.is_f64() => self.complain("bool_parsing", name, unable, number.into()),
             other => self.complain("bool_type", name, "Input should be a valid boolean", other),
         }
     }
@@ -142,6 +143,8 @@ impl Body {
                 Ok(number) => Some(number),
                 Err(_) => self.complain("int_parsing", name, unable, value),
             },
+            // As for Python, to which it is a whole number.
+            Value::Bool(flag) => Some(i64::from(*flag)),
             _ => self.complain("int_type", name, "Input should be a valid integer", value),
         }
     }

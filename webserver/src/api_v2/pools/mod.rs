@@ -101,8 +101,8 @@ struct PoolFields {
 
 impl PoolFields {
     fn read(body: &mut Body, is_new: bool, multi_team: bool) -> ApiResult<Self> {
-        let alias = if !is_new && body.has("pool") { "pool" } else { "name" };
-        let name = if is_new { body.text("name") } else { body.optional_text(alias) };
+        let alias = if body.has("pool") && !(is_new && body.has("name")) { "pool" } else { "name" };
+        let name = if is_new { body.text(alias) } else { body.optional_text(alias) };
         body.limit_length(alias, 256);
         if is_new {
             body.require("slots");
