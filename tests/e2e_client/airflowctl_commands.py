@@ -2,7 +2,7 @@
 
     python tests/e2e_client/airflowctl_commands.py BASE_URL USER PASSWORD
 
-The server knows the Dags of tests/api/dags and `broken_dag.py`, runs them, exposes its configuration and tests connections.
+The server knows the Dags of tests/api/dags/shop and `broken_dag.py`, runs them, exposes its configuration and tests connections.
 Which server that is makes no difference: the same file passes against official Airflow.
 
 What airflowctl 0.1.5 itself does wrong is asserted by `Ctl.fails`, with the reason; then the request that it meant is not

@@ -2,7 +2,7 @@
 
     python tests/e2e_client/documented_examples.py BASE_URL USER PASSWORD
 
-The server knows the Dags of tests/api/dags, runs them, exposes its configuration and tests connections. Which server
+The server knows the Dags of tests/api/dags/shop, runs them, exposes its configuration and tests connections. Which server
 that is makes no difference: the same file passes against official Airflow.
 
 What is wrong with the documentation itself (of apache-airflow-client 3.3.2) is mended or left out, and said in `MENDED` and

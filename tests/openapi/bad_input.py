@@ -198,9 +198,16 @@ class Inputs:
             for what, value, must_refuse in self._bad_fields(kinds):
                 body = json.dumps(example | {name: value}).encode()
                 yield Request(f"body {name}: {what}", self.path(), body, must_refuse=must_refuse)
+            body = json.dumps(example | {name: None}).encode()
+            yield Request(f"body {name}: null", self.path(), body, must_refuse=not self._takes_null(schema))
         for name in self.body_schema.get("required", ()):
             body = json.dumps({other: value for other, value in example.items() if other != name}).encode()
             yield Request(f"body {name}: missing", self.path(), body, must_refuse=True)
+
+    def _takes_null(self, schema: dict) -> bool:
+        schema = self.operation.resolved(schema)
+        kinds = [self.operation.resolved(kind) for kind in schema.get("anyOf", schema.get("oneOf", [schema]))]
+        return any(kind.get("type", "null") == "null" and not kind.keys() & {"enum", "const"} for kind in kinds)
 
     def _bad_fields(self, kinds: list[dict]) -> Iterator[tuple[str, object, bool]]:
         """Values of a field of a body, and whether they must be refused."""

@@ -30,7 +30,7 @@ async fn the_commands_of_airflowctl_do_what_they_say() {
 
 /// Runs a program against the Dags that recorded answers are about, and one that cannot be imported.
 async fn passes(script: &str) {
-    let deployment = Deployment::new(&[workspace().join("tests/api/dags")])
+    let deployment = Deployment::new(&[workspace().join("tests/api/dags/shop")])
         .await
         .with("AIRFLOW__API__EXPOSE_CONFIG", "True")
         .with("AIRFLOW__CORE__TEST_CONNECTION", "Enabled");

@@ -1,13 +1,17 @@
 //! What many ask for at once is done together.
 
 use crate::error::{ApiError, ApiResult};
+use futures::future::join_all;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// Items of one batch at most.
 const LARGEST: usize = 64;
+/// Batches under way at once at most, on however large a machine.
+const MOST_LANES: usize = 4;
 
 /// Work that costs little more for many items than for one.
 pub(crate) trait Work: Send + Sync + 'static {
@@ -23,7 +27,7 @@ pub(crate) trait Work: Send + Sync + 'static {
     fn run(&self, items: &[Self::Item]) -> impl Future<Output = ApiResult<Vec<ApiResult<Self::Outcome>>>> + Send;
 }
 
-/// Gathers items while a batch is under way, which make up the next one: an item that comes alone does not wait, and the more
+/// Gathers items while batches are under way, which make up the next one: an item that comes alone does not wait, and the more
 /// come the less each of them costs.
 ///
 /// What waits is bounded by the requests that are being answered. A batch goes on when who asked for it has left.
@@ -31,12 +35,14 @@ pub(crate) struct Batches<W: Work>(Arc<Line<W>>);
 
 struct Line<W: Work> {
     work: W,
+    /// Batches under way at once at most: each keeps about one processor of the database busy.
+    lanes: usize,
     queue: Mutex<Queue<W>>,
 }
 
 struct Queue<W: Work> {
     waiting: VecDeque<Waiting<W>>,
-    is_under_way: bool,
+    under_way: usize,
 }
 
 struct Waiting<W: Work> {
@@ -49,8 +55,9 @@ type Answer<W> = oneshot::Sender<ApiResult<<W as Work>::Outcome>>;
 impl<W: Work> Batches<W> {
     /// Nothing waits yet.
     pub(crate) fn new(work: W) -> Self {
-        let queue = Queue { waiting: VecDeque::new(), is_under_way: false };
-        Self(Arc::new(Line { work, queue: Mutex::new(queue) }))
+        let lanes = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_LANES);
+        let queue = Queue { waiting: VecDeque::new(), under_way: 0 };
+        Self(Arc::new(Line { work, lanes, queue: Mutex::new(queue) }))
     }
 
     /// What becomes of an item.
@@ -62,7 +69,9 @@ impl<W: Work> Batches<W> {
         let departs = {
             let mut queue = self.0.lock();
             queue.waiting.push_back(Waiting { item, answer });
-            !std::mem::replace(&mut queue.is_under_way, true)
+            let departs = queue.under_way < self.0.lanes;
+            queue.under_way += usize::from(departs);
+            departs
         };
         if departs {
             tokio::spawn(Departing(Arc::clone(&self.0)).work_off());
@@ -76,11 +85,13 @@ impl<W: Work> Line<W> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch, empty where nothing waits: then whoever comes next has to depart.
+    /// The next batch, empty where nothing waits: then this lane is free.
     fn next(&self) -> (Vec<W::Item>, Vec<Answer<W>>) {
         let mut queue = self.lock();
         let size = queue.waiting.len().min(LARGEST);
-        queue.is_under_way = size > 0;
+        if size == 0 {
+            queue.under_way -= 1;
+        }
         queue.waiting.drain(..size).map(|waiting| (waiting.item, waiting.answer)).unzip()
     }
 
@@ -89,12 +100,10 @@ impl<W: Work> Line<W> {
             Ok(outcomes) => outcomes,
             Err(error) if items.len() == 1 => vec![Err(error)],
             Err(_) => {
-                let mut outcomes = Vec::with_capacity(items.len());
-                for item in &items {
-                    let alone = self.work.run(std::slice::from_ref(item)).await;
-                    outcomes.extend(alone.unwrap_or_else(|error| vec![Err(error)]));
-                }
-                outcomes
+                // At once: where it is the database that fails, each would wait for it in turn.
+                let alone = items.iter().map(|item| self.work.run(std::slice::from_ref(item)));
+                let outcomes = join_all(alone).await.into_iter();
+                outcomes.flat_map(|outcome| outcome.unwrap_or_else(|error| vec![Err(error)])).collect()
             }
         }
     }
@@ -124,7 +133,7 @@ impl<W: Work> Drop for Departing<W> {
         if std::thread::panicking() {
             let mut queue = self.0.lock();
             queue.waiting.clear();
-            queue.is_under_way = false;
+            queue.under_way -= 1;
         }
     }
 }
@@ -133,7 +142,6 @@ impl<W: Work> Drop for Departing<W> {
 mod tests {
     use super::*;
     use axum::http::StatusCode;
-    use futures::future::join_all;
 
     /// Doubles numbers; a batch with a zero fails, one with a thousand panics.
     #[derive(Default)]
@@ -169,7 +177,7 @@ mod tests {
         assert_eq!(outcomes, (1..=200).map(|item| Some(item * 2)).collect::<Vec<_>>());
         let sizes: Vec<usize> = work.batches.lock().expect("no panic").iter().map(Vec::len).collect();
         assert_eq!(sizes.iter().sum::<usize>(), 201);
-        assert!(sizes.len() <= 6 && sizes.iter().all(|size| *size <= LARGEST), "{sizes:?}");
+        assert!(sizes.len() <= 4 + 2 * MOST_LANES && sizes.iter().all(|size| *size <= LARGEST), "{sizes:?}");
     }
 
     #[tokio::test]

@@ -154,6 +154,7 @@ impl Reported {
             body.break_pattern("partition_key", r"\S");
         }
         body.limit_length("partition_key", 250);
+        body.refuse_null("extra", "dict_type", "Input should be a valid dictionary");
         // As in Airflow, only an event that says something more is marked.
         let extra = body.optional_object("extra").map(|mut extra| {
             extra.insert("from_rest_api".to_owned(), true.into());
